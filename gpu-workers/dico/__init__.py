@@ -1,0 +1,1 @@
+"""DiCO fine-tuning of image captioners: objective, search, evaluators, update, export."""

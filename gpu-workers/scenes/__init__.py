@@ -1,0 +1,1 @@
+"""The built-in domain: illustrated scenes that can be drawn, described and checked exactly."""

@@ -1,0 +1,1 @@
+"""The GPU worker's HTTP server: jobs in, signed callbacks and artefacts out."""
