@@ -36,7 +36,7 @@ class Check:
     """A caption held against its scene; one that is not grammatical claims nothing.
 
     Attributes:
-        grammatical: Whether the grammar has such a sentence.
+        parsed: What it says; None where the grammar has no such sentence.
         facts: Every claim in it. Count, colour and size of a kind that is not there are no claims
             of their own: the kind is the mistake. Naming a kind again is a wrong claim.
         wrong_kinds: Kinds named that the scene does not have.
@@ -44,11 +44,16 @@ class Check:
         repetition: Whether a kind or a pair of neighbouring content words comes twice.
     """
 
-    grammatical: bool
+    parsed: Parsed | None
     facts: tuple[Fact, ...]
     wrong_kinds: tuple[str, ...]
     left_out: tuple[str, ...]
     repetition: bool
+
+    @property
+    def grammatical(self) -> bool:
+        """Whether the grammar has such a sentence."""
+        return self.parsed is not None
 
     @property
     def n_right(self) -> int:
@@ -96,7 +101,7 @@ def check(caption: str, scene: Scene) -> Check:
     """Every claim of the caption, judged; a thing mostly hidden still counts as there."""
     parsed = parse(caption)
     if parsed is None:
-        return Check(False, (), (), (), repeats(caption))
+        return Check(None, (), (), (), repeats(caption))
     by_kind = {group.kind: index for index, group in enumerate(scene.groups)}
     facts: list[Fact] = []
     # Group meant by each mention; None where the scene has none such (left).
@@ -118,7 +123,7 @@ def check(caption: str, scene: Scene) -> Check:
         facts.append(Fact("relation", right, claim.words))
     facts += _setting_facts(parsed, scene)
     return Check(
-        grammatical=True,
+        parsed=parsed,
         facts=tuple(facts),
         wrong_kinds=tuple(m.kind for m in parsed.mentions if m.kind not in by_kind),
         left_out=_left_out(parsed, scene),

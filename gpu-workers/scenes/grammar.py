@@ -30,7 +30,13 @@ from scenes.scene import Group, Scene, generator_for
 
 Opening = Literal["none", "medium", "there", "copula"]
 _OPENINGS: tuple[Opening, ...] = ("none", "medium", "there", "copula")
-_OPENING_WEIGHTS = (0.42, 0.26, 0.2, 0.12)
+# People frame a picture of one thing and go straight to the point where there is much to say.
+_OPENING_WEIGHTS = {
+    1: (0.3, 0.34, 0.26, 0.1),
+    2: (0.4, 0.26, 0.22, 0.12),
+    3: (0.5, 0.2, 0.18, 0.12),
+    4: (0.56, 0.18, 0.14, 0.12),
+}
 _RELATION_CHANCE = 0.6
 # Common relations would drown the others: left and right hold in nearly every picture.
 _RELATION_WEIGHTS = {
@@ -44,7 +50,7 @@ _RELATION_WEIGHTS = {
 
 @dataclass
 class _Sentence:
-    """A caption being put together; `first` is the number of the thing named first."""
+    """How a caption opens and where it says what about the whole scene."""
 
     opening: Opening
     front: list[SettingPhrase] = field(default_factory=list[SettingPhrase])
@@ -83,8 +89,8 @@ def caption(scene: Scene, rng: random.Random, detail: float | None = None) -> st
 
 def _compose(scene: Scene, rng: random.Random, detail: float) -> list[str]:
     named = _named_groups(scene, rng, detail)
-    sentence = _Sentence(rng.choices(_OPENINGS, _OPENING_WEIGHTS)[0])
-    _arrange_setting(sentence, _setting(scene, rng, detail), rng)
+    sentence = _Sentence(rng.choices(_OPENINGS, _OPENING_WEIGHTS[len(scene.groups)])[0])
+    _arrange_setting(sentence, _setting(scene, rng, detail), scene, rng)
     clauses, order = _clauses(scene, named, rng, detail, sentence)
     first_number = _number_of(scene.groups[order[0]])
 
@@ -255,9 +261,12 @@ def _air(scene: Scene, rng: random.Random, detail: float) -> list[SettingPhrase]
     return [first, rng.choice(rest)] if rest and rng.random() < 0.4 * detail else [first]
 
 
-def _arrange_setting(sentence: _Sentence, said: list[SettingPhrase], rng: random.Random) -> None:
+def _arrange_setting(
+    sentence: _Sentence, said: list[SettingPhrase], scene: Scene, rng: random.Random
+) -> None:
     """Puts the setting before or after the things; a drawing's is always after them."""
+    striking = scene.time != "day" or scene.weather != "clear"
     to_front = 0
-    if sentence.opening != "medium" and rng.random() < 0.25:
+    if sentence.opening != "medium" and rng.random() < (0.34 if striking else 0.18):
         to_front = len(said) if rng.random() < 0.6 else min(1, len(said))
     sentence.front, sentence.end = said[:to_front], said[to_front:]
