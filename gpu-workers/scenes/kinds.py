@@ -41,13 +41,14 @@ KIND_BY_NAME: dict[str, Kind] = {kind.name: kind for kind in KINDS}
 BACKGROUND: int = len(KINDS)
 """Class index that means "nothing here"."""
 
-# Only kinds with one dominant hue in every art style: recolouring anything else would be a guess.
+# Only kinds with a clear main hue in every art style: recolouring any other would be a guess.
 RECOLOURABLE: frozenset[str] = frozenset(
     {
-        *("car", "truck", "bicycle", "motorcycle", "train", "scooter", "racing car", "helicopter"),
-        *("kick scooter", "butterfly", "tulip", "rose", "tent", "umbrella", "chair", "alarm clock"),
-        *("book", "balloon", "gift", "drum", "backpack", "telephone", "bucket", "boot", "t-shirt"),
-        *("dress", "bed", "teapot", "parachute", "magnet", "toothbrush", "guitar"),
+        *("car", "truck", "bicycle", "motorcycle", "scooter", "racing car", "helicopter", "bird"),
+        *("kick scooter", "butterfly", "fish", "tulip", "rose", "hibiscus", "tent", "umbrella"),
+        *("chair", "alarm clock", "book", "balloon", "gift", "drum", "backpack", "telephone"),
+        *("bucket", "boot", "t-shirt", "dress", "teapot", "magnet", "toothbrush", "guitar"),
+        *("lollipop",),
     }
 )
 """Kinds that are always drawn in one of `COLOURS`; all others keep their own colours."""
