@@ -26,7 +26,8 @@ def random_captioner(seed: int) -> Captioner:
     torch.manual_seed(seed)
     captioner = Captioner(CONFIG).eval()
     with torch.no_grad():  # peaked enough that captions differ in length
-        captioner.token_embedding.weight.mul_(40)
+        captioner.token_embedding.weight.mul_(8)
+        captioner.decoder_positions.mul_(40)
     return captioner
 
 
