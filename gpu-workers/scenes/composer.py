@@ -82,27 +82,30 @@ def _draw_thing(
     turn = generator.uniform(-degrees, degrees)
     sprite = placed_sprite(style, kind, colour, side, turn, generator.random() < 0.5)
     # A few per cent of tint: less than what would change a colour's name.
-    gains = [channel * generator.uniform(0.95, 1.04) for channel in light]
-    table: list[int] = []
-    for gain in (*gains, 1.0):
-        table += [min(255, round(value * gain)) for value in range(256)]
-    sprite = sprite.point(table)
+    gains = np.array([k * generator.uniform(0.95, 1.04) for k in light] + [1.0], np.float32)
+    pixels = np.minimum(np.asarray(sprite) * gains, 255).astype(np.uint8)
+    sprite = Image.fromarray(pixels, "RGBA")
     middle_x, middle_y = (box[0] + box[2]) / 2 * size, (box[1] + box[3]) / 2 * size
     corner = round(middle_x - sprite.width / 2), round(middle_y - sprite.height / 2)
     picture.paste(sprite, corner, sprite)
 
 
+def _draw_fog(picture: Image.Image, time: Time, generator: random.Random, strength: float) -> None:
+    """Haze that thins towards the viewer."""
+    size = picture.width
+    haze = (96, 102, 122) if time == "night" else lit((226, 230, 236), time)
+    rows = np.linspace(1.0, 0.72, size) * (strength * generator.uniform(0.85, 1.1) * 255)
+    mask = Image.fromarray(rows.astype(np.uint8)[:, None], "L").resize((size, size))
+    picture.paste(haze, (0, 0), mask)
+
+
 def _draw_weather(
     picture: Image.Image, weather: Weather, time: Time, generator: random.Random
 ) -> None:
-    """Rain, snow flakes or haze over the whole picture."""
+    """Rain, snow flakes or the last of the haze in front of everything."""
     size = picture.width
     if weather == "fog":
-        haze = lit((226, 230, 236), time)
-        strength = generator.uniform(0.38, 0.5)
-        rows = np.linspace(1.0, 0.72, size) * strength * 255
-        mask = Image.fromarray(rows.astype(np.uint8)[:, None], "L").resize((size, size))
-        picture.paste(haze, (0, 0), mask)
+        _draw_fog(picture, time, generator, 0.16)
     if weather not in ("rain", "snow"):
         return
     # Drawn at twice the size, so that thin streaks keep soft edges.
@@ -138,8 +141,8 @@ def _finish(picture: Image.Image, generator: random.Random, augment: bool) -> Im
         pixels = pixels * (gains * generator.uniform(0.94, 1.06)) + np.float32(brightness)
         strength = generator.choice((1.2, 1.2, 2.5, 4.0, 6.0))
     pixels += _noise_window(size, generator) * np.float32(strength)
-    np.clip(pixels, 0, 255, out=pixels)
-    finished = Image.fromarray((pixels + 0.5).astype(np.uint8).clip(0, 255), "RGB")
+    np.clip(pixels + 0.5, 0, 255, out=pixels)
+    finished = Image.fromarray(pixels.astype(np.uint8), "RGB")
     if augment and generator.random() < 0.12:
         finished = finished.filter(ImageFilter.GaussianBlur(generator.uniform(0.3, 0.7)))
     if augment and generator.random() < 0.3:
@@ -177,6 +180,8 @@ def draw_scene(
     place = PLACES[scene.place]
     generator = generator_for("draw", scene.seed)
     picture = paint_background(scene.place, scene.time, scene.weather, generator, size)
+    if scene.weather == "fog":
+        _draw_fog(picture, scene.time, generator, 0.45)
     light = _THING_LIGHT[scene.time]
     for group in scene.groups:
         swims = group.kind in WATERBORNE and place.water is not None

@@ -91,7 +91,9 @@ class Painter:
         if end <= start:
             return
         band = _ramp(first, second, end - start)
-        self.canvas.paste(band.resize((self.side, end - start), Image.Resampling.NEAREST), (0, start))
+        self.canvas.paste(
+            band.resize((self.side, end - start), Image.Resampling.NEAREST), (0, start)
+        )
 
     def ground(self, top: float, bottom: float, colour: Colour) -> None:
         """A lit band that grows darker towards the viewer."""
@@ -142,6 +144,13 @@ class Painter:
         self.ellipse(x, y, size, size * 0.36, fill)
         self.ellipse(x - size * 0.12, y - size * 0.14, size * 0.44, size * 0.38, fill)
         self.ellipse(x + size * 0.16, y - size * 0.1, size * 0.36, size * 0.32, fill)
+
+    def specks(self, top: float, colour: Colour, number: int, size: float = 0.012) -> None:
+        """Scatters small lit dots below `top`."""
+        fill = self.colour(colour)
+        for _ in range(number):
+            x, y = self.generator.random(), self.generator.uniform(top, 0.99)
+            self.ellipse(x, y, size, size * 0.6, fill)
 
     def sky(self, horizon: float) -> None:
         """Sky down to the horizon with sun or moon, stars and clouds as the weather allows."""

@@ -37,7 +37,8 @@ _TARGETS: dict[str, tuple[int, int, int]] = {
     "pink": (250, 130, 190),
 }
 
-_ANY_HUE = {"butterfly", "umbrella", "balloon", "truck", "racing car", "lollipop", "fish", "bird"}
+_ANY_HUE = {"butterfly", "umbrella", "balloon", "racing car", "lollipop", "fish", "bird"}
+_PALE = {"t-shirt"}
 _LEAFY = {"tulip", "rose", "hibiscus"}
 
 
@@ -77,7 +78,7 @@ def _recoloured(sprite: Image.Image, kind: str, colour: str) -> Image.Image:
     vivid = (saturation > 0.22) & (chroma > 26) & (alpha > 8)
     if kind in _LEAFY:
         vivid &= (hue < 62) | (hue > 185)
-    if not vivid.any():
+    if kind in _PALE:
         vivid = (high > 40) & (alpha > 8)
     elif kind not in _ANY_HUE:
         weights = np.where(vivid, alpha * chroma, 0.0)
@@ -87,9 +88,9 @@ def _recoloured(sprite: Image.Image, kind: str, colour: str) -> Image.Image:
         distance = np.abs((hue - main + 180) % 360 - 180)
         vivid &= distance < 38
     light = rgb @ np.array((0.3, 0.59, 0.11), np.float32)
-    relative = light / max(float(np.average(light, weights=vivid)), 1.0)
+    relative = light / max(float(np.percentile(light[vivid & (alpha > 200)], 55)), 1.0)
     target = np.array(_TARGETS[colour], np.float32)
-    shade = np.clip(relative, 0.5, 1.0)[..., None]
+    shade = np.clip(relative, 0.62, 1.0)[..., None]
     shine = (np.clip(relative - 1.0, 0.0, 1.0) * 0.5)[..., None]
     painted = target * shade
     painted += (255.0 - painted) * shine

@@ -25,6 +25,16 @@ const STYLES = {
   noto: "noto",
 };
 
+/** Kinds that some sets draw on a strip of water, which would look odd on a beach or a road. */
+const BOATS = ["sailboat", "ship", "canoe", "speedboat"];
+const AFLOAT = {
+  fluent: new Set(BOATS),
+  "fluent-flat": new Set(BOATS),
+  twemoji: new Set(BOATS),
+  emojione: new Set([...BOATS, "duck", "dolphin"]),
+  noto: new Set(),
+};
+
 const require = createRequire(import.meta.url);
 const scenes = new URL("../../gpu-workers/scenes/", import.meta.url);
 const kinds = JSON.parse(await readFile(new URL("kinds.json", scenes), "utf8"));
@@ -39,9 +49,28 @@ function iconSvg(set, name) {
   return `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="${box}">${icon.body}</svg>`;
 }
 
+/** Clears the strip of blue along the lower edge of a drawing; what floats above it stays. */
+async function withoutWater(png) {
+  const { data, info } = await sharp(png)
+    .ensureAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  for (let y = Math.floor(info.height * 0.66); y < info.height; y += 1) {
+    for (let x = 0; x < info.width; x += 1) {
+      const at = (y * info.width + x) * 4;
+      const [red, green, blue] = data.subarray(at, at + 3);
+      if (blue > red + 30 && blue > green + 5 && green > red) data[at + 3] = 0;
+    }
+  }
+  return sharp(data, { raw: { width: info.width, height: info.height, channels: 4 } })
+    .png()
+    .toBuffer();
+}
+
 /** One kind's cell: trimmed, scaled to fit, centred on the lower edge. */
-async function renderCell(svg) {
-  const png = new Resvg(svg, { fitTo: { mode: "width", value: RENDER } }).render().asPng();
+async function renderCell(svg, afloat) {
+  const drawn = new Resvg(svg, { fitTo: { mode: "width", value: RENDER } }).render().asPng();
+  const png = afloat ? await withoutWater(drawn) : drawn;
   const inner = CELL - 2 * MARGIN;
   const transparent = { r: 0, g: 0, b: 0, alpha: 0 };
   const trimmed = await sharp(png).trim({ background: transparent, threshold: 1 }).png().toBuffer();
@@ -65,7 +94,7 @@ for (const [style, packageName] of Object.entries(STYLES)) {
       missing[style].push(kind);
       continue;
     }
-    const cell = await renderCell(svg);
+    const cell = await renderCell(svg, AFLOAT[style].has(kind));
     const column = index % COLUMNS;
     const row = Math.floor(index / COLUMNS);
     cells.push({ ...cell, left: column * CELL + cell.left, top: row * CELL + cell.top });
