@@ -193,6 +193,7 @@ def _sea(paint: Painter) -> None:
 def _farm(paint: Painter) -> None:
     pick = paint.generator
     paint.sky(0.52)
+    paint.ground(0.52, 0.66, (150, 186, 96))
     paint.hills(0.54, 0.1, paint.colour((150, 186, 96)))
     for index in range(12):
         x = index / 11

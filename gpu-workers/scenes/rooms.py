@@ -77,7 +77,7 @@ def paint_living_room(paint: Painter) -> None:
     """A sofa, a picture and a rug."""
     pick = paint.generator
     wall = pick.choice([(236, 222, 190), (206, 222, 204), (222, 206, 214), (204, 216, 232)])
-    paint.ground(0, 0.64, wall)
+    paint.ground(0, 0.67, wall)
     stripe = paint.colour(blend(wall, (255, 255, 255), 0.3))
     for index in range(9):
         paint.rectangle(index / 8 - 0.02, 0, index / 8 + 0.02, 0.62, stripe)

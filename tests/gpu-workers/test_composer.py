@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from PIL import Image
+from scenes.backgrounds import paint_background
 from scenes.composer import (
     HELD_OUT_STYLE,
     TRAINING_STYLES,
@@ -19,7 +20,7 @@ from scenes.composer import (
 from scenes.kinds import BACKGROUND, COLOURS, INDEX_BY_NAME, KINDS, RECOLOURABLE
 from scenes.places import AIRBORNE, PLACES, WATERBORNE
 from scenes.sampler import relations_between, sample_scene, union_box
-from scenes.scene import Group, Relation, Scene
+from scenes.scene import Group, Relation, Scene, generator_for
 from scenes.sprites import has_kind, placed_sprite
 
 SCENES = [sample_scene(seed) for seed in range(4000)]
@@ -71,6 +72,13 @@ def test_every_place_time_and_weather_can_be_drawn_and_told_apart(place: str) ->
         for index, picture in enumerate(pictures):
             for other in pictures[:index]:
                 assert _difference(picture, other) > 5
+
+
+@pytest.mark.parametrize("place", sorted(PLACES))
+def test_no_place_leaves_a_part_of_the_canvas_bare(place: str) -> None:
+    for seed in range(12):
+        painted = paint_background(place, "day", "clear", generator_for(seed), 128)
+        assert np.asarray(painted).max(axis=-1).min() > 25
 
 
 def test_the_held_out_style_is_never_drawn_from() -> None:
