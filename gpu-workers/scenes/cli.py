@@ -140,6 +140,8 @@ def _judge(
         try:
             row = json.loads(line)
             index = files[row["file"]] if "file" in row else int(row["index"])
+            if index < 0:
+                raise IndexError(index)
             caption, scene = str(row["caption"]), scenes[index]
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"{source}, line {number}: {error!r}") from error

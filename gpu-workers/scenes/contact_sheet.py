@@ -62,7 +62,7 @@ def _lines(
     for caption in cell.captions:
         line = ""
         for word in caption.split():
-            longer = f"{line} {word}".strip()
+            longer = f"{line} {word}" if line else word
             if line and font.getlength(longer) > width:
                 lines.append((line, _INK))
                 # Continued lines stand in, so that captions can be told apart.
