@@ -184,7 +184,6 @@ def shares(checks: list[Check], scenes: list[Scene]) -> Shares:
     if not checks or len(checks) != len(scenes):
         raise ValueError(f"expected as many checks as scenes, got {len(checks)}, {len(scenes)}")
     facts = [fact for each in checks for fact in each.facts]
-    types = list(dict.fromkeys(fact.type for fact in facts))
     read = [(each, scene) for each, scene in zip(checks, scenes, strict=True) if each.grammatical]
     groups = sum(len(scene.groups) for _, scene in read)
     left_out = sum(group.kind in each.left_out for each, scene in read for group in scene.groups)
@@ -193,14 +192,18 @@ def shares(checks: list[Check], scenes: list[Scene]) -> Shares:
         grammatical=_mean([each.grammatical for each in checks]),
         clean=_mean([each.clean for each in checks]),
         facts_wrong=_mean([not fact.right for fact in facts]),
-        facts_wrong_by_type={
-            type_: _mean([not fact.right for fact in facts if fact.type == type_])
-            for type_ in types
-        },
+        facts_wrong_by_type=_wrong_by_type(facts),
         kinds_left_out=left_out / groups if groups else 0.0,
         hallucinated=_mean([bool(each.wrong_kinds) for each in checks]),
         repetition=_mean([each.repetition for each in checks]),
     )
+
+
+def _wrong_by_type(facts: list[Fact]) -> dict[FactType, float]:
+    by_type: dict[FactType, list[bool]] = {}
+    for fact in facts:
+        by_type.setdefault(fact.type, []).append(not fact.right)
+    return {type_: _mean(wrong) for type_, wrong in by_type.items()}
 
 
 def _mean(values: list[bool]) -> float:

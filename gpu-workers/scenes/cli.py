@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
@@ -29,9 +29,15 @@ _SHEET_LIMIT = 64
 _Item = TypeVar("_Item")
 
 
-def add_scenes_commands(
-    subparsers: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> None:
+class Subparsers(Protocol):
+    """What `ArgumentParser.add_subparsers` returns, as far as it is needed."""
+
+    def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser:
+        """Adds a command."""
+        ...
+
+
+def add_scenes_commands(subparsers: Subparsers) -> None:
     """Adds `scenes` and `check`; each sets `run`, a function of the parsed arguments."""
     draw = subparsers.add_parser("scenes", help="draw scenes with captions and a contact sheet")
     draw.add_argument("--count", type=_positive, default=16, help="how many scenes (16)")

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-_BACKGROUND = (250, 249, 246)
-_INK = (34, 34, 34)
-_FAINT = (130, 130, 130)
+Colour = tuple[int, int, int]
+
+_BACKGROUND: Colour = (250, 249, 246)
+_INK: Colour = (34, 34, 34)
+_FAINT: Colour = (130, 130, 130)
 _MARGIN = 14
 
 
@@ -32,8 +34,9 @@ def contact_sheet(cells: Sequence[Cell], *, columns: int = 4, width: int = 256) 
         width: Width of a picture on the sheet, in pixels.
     """
     columns = min(columns, len(cells))
-    font = ImageFont.load_default(size=max(12, width // 18))
-    line_height = math.ceil(font.size * 1.3)
+    text_size = max(12, width // 18)
+    font = ImageFont.load_default(size=text_size)
+    line_height = math.ceil(text_size * 1.3)
     texts = [_lines(cell, font, width) for cell in cells]
     rows = [range(at, min(at + columns, len(cells))) for at in range(0, len(cells), columns)]
     heights = [width + line_height * max(len(texts[index]) for index in row) for row in rows]
@@ -57,8 +60,8 @@ def contact_sheet(cells: Sequence[Cell], *, columns: int = 4, width: int = 256) 
 
 def _lines(
     cell: Cell, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> list[tuple[str, tuple[int, int, int]]]:
-    lines = [(cell.heading, _FAINT)]
+) -> list[tuple[str, Colour]]:
+    lines: list[tuple[str, Colour]] = [(cell.heading, _FAINT)]
     for caption in cell.captions:
         line = ""
         for word in caption.split():
