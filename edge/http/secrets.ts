@@ -1,0 +1,13 @@
+import { sha256Hex } from "../../captioner/digest.ts";
+
+/** Compares two secrets in a time that tells nothing about either. */
+export async function equalSecrets(given: string, expected: string): Promise<boolean> {
+  const encode = (text: string): Promise<string> => sha256Hex(new TextEncoder().encode(text));
+  return equalDigests(await encode(given), await encode(expected));
+}
+
+/** Compares two digests of equal length in constant time. */
+export function equalDigests(left: string, right: string): boolean {
+  const encoder = new TextEncoder();
+  return left.length === right.length && crypto.subtle.timingSafeEqual(encoder.encode(left), encoder.encode(right));
+}
