@@ -1,0 +1,1 @@
+"""Evaluators: how well a caption fits a picture."""

@@ -1,0 +1,1 @@
+"""How the base version is made from scenes: tower, feature bank, captioner, evaluators, release."""

@@ -1,0 +1,231 @@
+"""Trains the visual tower: which kind is where, first on collages, then on scenes.
+
+Contrastive or caption losses from scratch stall on small hardware; a class in each grid cell gives
+64 answers a picture and does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from dico.pretraining.clock import Budget, warm_cosine
+from dico.tower import Tower, TowerConfig
+from scenes.composer import TRAINING_STYLES, cells_from_boxes, draw_collage, draw_scene, kind_cells
+from scenes.kinds import COLOURS, INDEX_BY_NAME
+from scenes.places import PLACES
+from scenes.sampler import Box, sample_scene
+from scenes.scene import Scene
+
+TIMES = ("day", "night", "dawn", "sunset")
+WEATHERS = ("clear", "rain", "snow", "fog")
+PLACE_NAMES = tuple(PLACES)
+# Seeds from here on are kept for evaluation; training draws below.
+HELD_OUT_SEED = 1_000_000_000
+IGNORE = -100
+COLLAGE_SHARE = 0.45
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture with what is to be told about it.
+
+    Attributes:
+        pixels: uint8 [3, S, S].
+        kinds: Class in each cell, [cells * cells].
+        colours: Colour in each cell, IGNORE where it was not chosen.
+        centres: 1 where a thing's centre lies, [cells * cells].
+        setting: Place, time, weather; IGNORE on collages.
+    """
+
+    pixels: Tensor
+    kinds: Tensor
+    colours: Tensor
+    centres: Tensor
+    setting: Tensor
+
+
+def to_pixels(image: object) -> Tensor:
+    """RGB picture -> uint8 [3, S, S]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """uint8 [B, 3, S, S] -> float in [-1, 1], as `preprocessor_config.json` says."""
+    return (pixels.float() / 255 - 0.5) / 0.5
+
+
+def _centres(boxes: list[Box], cells: int) -> Tensor:
+    marks = torch.zeros(cells, cells)
+    for left, top, right, bottom in boxes:
+        column = min(max(int((left + right) / 2 * cells), 0), cells - 1)
+        marks[min(max(int((top + bottom) / 2 * cells), 0), cells - 1), column] = 1.0
+    return marks.flatten()
+
+
+def collage_sample(seed: int, config: TowerConfig) -> Sample:
+    """Many things, no order: teaches what kinds look like."""
+    grid = (2, 2, 3, 3, 3, 4)[seed % 6]
+    image, things = draw_collage(seed, grid, size=config.image_size)
+    cells = config.cells
+    kinds = torch.from_numpy(cells_from_boxes(things, cells).astype(np.int64)).flatten()
+    nothing = torch.full((cells * cells,), IGNORE)
+    boxes = [box for _, box in things]
+    return Sample(to_pixels(image), kinds, nothing, _centres(boxes, cells), torch.full((3,), IGNORE))
+
+
+def scene_sample(scene: Scene, config: TowerConfig, style: str | None = None) -> Sample:
+    """One scene as it will be met."""
+    cells = config.cells
+    kinds = torch.from_numpy(kind_cells(scene, cells).astype(np.int64)).flatten()
+    colours = torch.full((cells * cells,), IGNORE)
+    for group in scene.groups:
+        if group.colour is not None:
+            colours[kinds == INDEX_BY_NAME[group.kind]] = COLOURS.index(group.colour)
+    setting = torch.tensor(
+        [
+            PLACE_NAMES.index(scene.place),
+            TIMES.index(scene.time),
+            WEATHERS.index(scene.weather),
+        ]
+    )
+    boxes = [box for group in scene.groups for box in group.boxes]
+    image = draw_scene(scene, style, config.image_size)
+    return Sample(to_pixels(image), kinds, colours, _centres(boxes, cells), setting)
+
+
+class _Stream(IterableDataset[tuple[Tensor, ...]]):
+    """Endless samples from a seed on; never one of the held-out seeds."""
+
+    def __init__(self, config: TowerConfig, collages: bool, start: int) -> None:
+        self._config, self._collages, self._start = config, collages, start
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        for seed in range(self._start, HELD_OUT_SEED):
+            sample = (
+                collage_sample(seed, self._config)
+                if self._collages
+                else scene_sample(sample_scene(seed), self._config)
+            )
+            yield sample.pixels, sample.kinds, sample.colours, sample.centres, sample.setting
+
+
+class TowerHeads(nn.Module):
+    """What only training asks for: centres, colours, place, time and weather."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.centre = nn.Linear(width, 1)
+        self.colour = nn.Linear(width, len(COLOURS))
+        self.setting = nn.ModuleList(
+            nn.Linear(width, size) for size in (len(PLACE_NAMES), len(TIMES), len(WEATHERS))
+        )
+
+    def loss(self, grid: Tensor, colours: Tensor, centres: Tensor, setting: Tensor) -> Tensor:
+        """Sum of the side losses of a batch; grid [B, cells * cells, C]."""
+        loss = F.binary_cross_entropy_with_logits(
+            self.centre(grid).squeeze(-1), centres, pos_weight=torch.tensor(4.0)
+        )
+        if bool((colours != IGNORE).any()):
+            loss = loss + 0.3 * F.cross_entropy(self.colour(grid).flatten(0, 1), colours.flatten())
+        if bool((setting != IGNORE).any()):
+            pooled = grid.mean(dim=1)
+            for index, head in enumerate(self.setting):
+                loss = loss + 0.1 * F.cross_entropy(head(pooled), setting[:, index])
+        return loss
+
+
+def train_tower(
+    folder: Path, *, minutes: float, seed: int, batch: int = 20, learning_rate: float = 1.5e-3
+) -> Tower:
+    """Trains until the minutes are spent, or goes on where an interrupted run stopped.
+
+    Args:
+        folder: Holds the checkpoint `tower.pt`.
+        minutes: Budget; the first part on collages, the rest on scenes.
+        seed: Decides initial weights and samples.
+        batch: Pictures a step; small ones matter here.
+        learning_rate: Peak, twice: once for collages, once for scenes.
+    """
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    config = TowerConfig()
+    tower, heads = Tower(config), TowerHeads(config.widths[-1])
+    tower = tower.to(memory_format=torch.channels_last)
+    parameters = [*tower.parameters(), *heads.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.02)
+    budget = Budget(
+        folder / "tower.pt",
+        minutes,
+        lambda: {
+            "tower": tower.state_dict(),
+            "heads": heads.state_dict(),
+            "optimiser": optimiser.state_dict(),
+        },
+    )
+    saved = budget.restore()
+    if saved is not None:
+        tower.load_state_dict(saved["tower"])
+        heads.load_state_dict(saved["heads"])
+        optimiser.load_state_dict(saved["optimiser"])
+    class_weights = torch.ones(config.num_kinds + 1)
+    class_weights[-1] = 0.25
+    average = {"loss": 0.0, "right": 0.0}
+    steps = budget.steps(report=lambda: f"loss {average['loss']:.3f} cells {average['right']:.3f}")
+    tower.train()
+    stream: Iterator[tuple[Tensor, ...]] | None = None
+    on_collages = budget.share < COLLAGE_SHARE
+    for share in steps:
+        collages = share < COLLAGE_SHARE
+        if stream is None or collages != on_collages:
+            on_collages = collages
+            start = seed * 50_000_000 + budget.step * batch
+            loader = DataLoader(
+                _Stream(config, collages, start), batch, num_workers=1, prefetch_factor=4
+            )
+            stream = iter(loader)
+        phase = (
+            share / COLLAGE_SHARE if collages else (share - COLLAGE_SHARE) / (1 - COLLAGE_SHARE)
+        )
+        factor = warm_cosine(phase) * (1.0 if collages else 0.8)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate * factor
+        pixels, kinds, colours, centres, setting = next(stream)
+        grid = tower.grid(normalise(pixels).contiguous(memory_format=torch.channels_last))
+        logits = tower.kind_head(grid)
+        loss = F.cross_entropy(logits.flatten(0, 1), kinds.flatten(), class_weights)
+        loss = loss + heads.loss(grid, colours, centres, setting)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimiser.step()
+        things = kinds != config.num_kinds
+        right = float((logits.argmax(-1) == kinds)[things].float().mean())
+        average["loss"] += 0.02 * (float(loss.detach()) - average["loss"])
+        average["right"] += 0.02 * (right - average["right"])
+    return tower.eval()
+
+
+@torch.no_grad()
+def cell_accuracy(tower: Tower, style: str, count: int = 200) -> float:
+    """Share of the cells holding a thing whose kind the tower names, on held-out scenes."""
+    right = total = 0
+    for seed in range(HELD_OUT_SEED, HELD_OUT_SEED + count):
+        sample = scene_sample(sample_scene(seed), tower.config, style)
+        logits = tower.kind_head(tower.grid(normalise(sample.pixels[None])))[0]
+        things = sample.kinds != tower.config.num_kinds
+        right += int((logits.argmax(-1) == sample.kinds)[things].sum())
+        total += int(things.sum())
+    return right / max(total, 1)
+
+
+def report_tower(tower: Tower, held_out_style: str) -> dict[str, float]:
+    """Cell accuracy on each training style and on the style never trained on."""
+    return {style: cell_accuracy(tower, style) for style in (*TRAINING_STYLES, held_out_style)}
