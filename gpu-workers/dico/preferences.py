@@ -1,0 +1,137 @@
+"""Thumbs to rewards: a small preference model, and what it adds to the evaluator's score."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dico.candidates import Candidates
+
+HASHED_WIDTH = 1024
+# Below this spread a hashed word is so rare that standardising would only amplify it.
+SMALLEST_SPREAD = 0.1
+L2_GRID = (0.003, 0.01, 0.03, 0.1, 0.3)
+
+EVALUATOR_WEIGHT, EVALUATOR_UNIT = 0.1, 0.05
+PREFERENCE_WEIGHT, PREFERENCE_LIMIT = 4.0, 4.0
+UNLIKELY_WEIGHT = 0.5
+CORRECTION_BONUS = 2.0
+
+
+def hashed_words(text: str) -> Tensor:
+    """Unigrams and bigrams of a caption, hashed, and its length: [HASHED_WIDTH + 1]."""
+    words = ["^", *text.lower().split(), "$"]
+    hashed = torch.zeros(HASHED_WIDTH + 1)
+    for gram in [*words[1:-1], *(" ".join(pair) for pair in zip(words, words[1:], strict=False))]:
+        hashed[zlib.crc32(gram.encode()) % HASHED_WIDTH] += 1.0
+    hashed[-1] = len(words) - 2
+    return hashed
+
+
+def caption_features(texts: list[str], states: Tensor, scores: Tensor) -> Tensor:
+    """What the preference model sees of K captions, [K, HASHED_WIDTH + 1 + d + 1]."""
+    words = torch.stack([hashed_words(text) for text in texts])
+    return torch.cat([words, states, scores[:, None]], dim=1)
+
+
+@dataclass(frozen=True)
+class PreferenceModel:
+    """L2-regularised logistic regression on standardised caption features.
+
+    Attributes:
+        mean: Of the features, [F].
+        spread: Their standard deviation, floored, [F].
+        weight: [F].
+        bias: Scalar.
+        auc: Area under the ROC curve in cross-validation by image; .5 says nothing was learnt.
+        l2: The strength that cross-validation chose.
+    """
+
+    mean: Tensor
+    spread: Tensor
+    weight: Tensor
+    bias: Tensor
+    auc: float
+    l2: float
+
+    def logits(self, features: Tensor) -> Tensor:
+        """z of each caption, [K]: the log-odds of a thumbs-up."""
+        return (features - self.mean) / self.spread @ self.weight + self.bias
+
+
+def fit_preferences(
+    features: Tensor, is_up: Tensor, image: Tensor, unlabelled: Tensor
+) -> PreferenceModel:
+    """Fits the preference model; the regularisation is chosen by 5-fold cross-validation.
+
+    Args:
+        features: Rated captions, [N, F].
+        is_up: Their thumbs, [N] bool; both values occur.
+        image: Index of each one's image, [N]; an image's thumbs stay in one fold.
+        unlabelled: Candidates that set the scale of each feature, [M, F].
+
+    Raises:
+        ValueError: All thumbs are alike.
+    """
+    if bool(is_up.all()) or not bool(is_up.any()):
+        raise ValueError("expected thumbs up and down, got only one of them")
+    mean, spread = unlabelled.mean(dim=0), unlabelled.std(dim=0).clamp(min=SMALLEST_SPREAD)
+    x, y, fold = (features - mean) / spread, is_up.float(), image % 5
+    best: tuple[float, float] | None = None
+    predictions = torch.zeros(len(y))
+    for l2 in L2_GRID:
+        held_out = torch.zeros(len(y))
+        for number in range(5):
+            inside = fold != number
+            if bool((~inside).any()) and 0 < float(y[inside].mean()) < 1:
+                weight, bias = _logistic_regression(x[inside], y[inside], l2)
+                held_out[~inside] = x[~inside] @ weight + bias
+        loss = float(F.binary_cross_entropy_with_logits(held_out, y))
+        if best is None or loss < best[0]:
+            best, predictions = (loss, l2), held_out
+    assert best is not None
+    weight, bias = _logistic_regression(x, y, best[1])
+    return PreferenceModel(mean, spread, weight, bias, roc_auc(predictions, is_up), best[1])
+
+
+def _logistic_regression(x: Tensor, y: Tensor, l2: float) -> tuple[Tensor, Tensor]:
+    weight = torch.zeros(x.shape[1], requires_grad=True)
+    bias = torch.zeros((), requires_grad=True)
+    optimiser = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        fit = F.binary_cross_entropy_with_logits(x @ weight + bias, y)
+        loss = fit + 0.5 * l2 * weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    return weight.detach(), bias.detach()
+
+
+def roc_auc(scores: Tensor, is_positive: Tensor) -> float:
+    """Probability that a positive scores above a negative; ties count half."""
+    gap = scores[is_positive][:, None] - scores[~is_positive][None, :]
+    return float(((gap > 0).float() + 0.5 * (gap == 0).float()).mean())
+
+
+def rewards(
+    candidates: Candidates, preference_logits: Tensor, corrections: set[tuple[int, ...]]
+) -> Tensor:
+    """Reward of each candidate, [K]: the evaluator, the preference, and staying likely.
+
+    A person's correction always wins: it gets the highest reward and a bonus.
+    """
+    unlikely = (candidates.top_logp - candidates.reference_logps).clamp(min=0)
+    reward = (
+        EVALUATOR_WEIGHT * candidates.scores / EVALUATOR_UNIT
+        + PREFERENCE_WEIGHT * preference_logits.clamp(-PREFERENCE_LIMIT, PREFERENCE_LIMIT)
+        - UNLIKELY_WEIGHT * unlikely
+    )
+    is_correction = torch.tensor([tokens in corrections for tokens in candidates.tokens])
+    return torch.where(is_correction, reward.max() + CORRECTION_BONUS, reward)
