@@ -27,7 +27,7 @@ export async function fetchImage(
     if (response.status >= 300 && response.status < 400 && location) {
       await response.body?.cancel();
       if (redirects === maxRedirects) throw new ApiError("IMAGE_URL_REFUSED", `More than ${maxRedirects} redirects.`);
-      const next = URL.parse(location, url);
+      const next = URL.parse(location, url.href);
       if (!next) throw new ApiError("IMAGE_URL_REFUSED", "The address redirects to none.");
       url = next;
       continue;
