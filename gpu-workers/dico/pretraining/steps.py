@@ -1,0 +1,159 @@
+"""The steps that make the base version, each resumable: `python -m dico pretrain STEP`."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dico.captioner import Captioner, CaptionerConfig
+from dico.evaluators.storage import file_digest, save_evaluators
+from dico.export.layout import write_version
+from dico.export.manifest import public_key
+from dico.export.training_state import round_to_fp16
+from dico.pretraining.bank import BANK_SEED, build_bank
+from dico.pretraining.captioner import train_captioner
+from dico.pretraining.evaluators import train_clip, train_pac
+from dico.pretraining.measure import measure_captioner, measure_evaluator
+from dico.pretraining.tower import (
+    HELD_OUT_SEED,
+    normalise,
+    report_tower,
+    to_pixels,
+    train_tower,
+)
+from dico.tokenizer import Tokenizer
+from dico.tower import Tower, TowerConfig
+from scenes.composer import HELD_OUT_STYLE, TRAINING_STYLES, draw_scene
+from scenes.grammar import human_captions
+from scenes.kinds import KINDS
+from scenes.sampler import sample_scene
+
+VOCABULARY_SCENES = 6_000
+PROBE_SEED = HELD_OUT_SEED + 900_000
+
+
+def tower(folder: Path, minutes: float, seed: int) -> None:
+    """Trains the tower and prints how often it names the right kind, by art style."""
+    trained = train_tower(folder, minutes=minutes, seed=seed)
+    _write_figures(folder, "tower", report_tower(trained, HELD_OUT_STYLE))
+
+
+def frozen_tower(folder: Path) -> Tower:
+    """The trained tower as it will be published: folded, rounded to fp16, without gradient."""
+    saved = torch.load(folder / "tower.pt", weights_only=True)["state"]["tower"]
+    trained = Tower(TowerConfig())
+    trained.load_state_dict(saved)
+    trained.eval().fold().requires_grad_(False)
+    round_to_fp16(trained)
+    return trained
+
+
+def bank(folder: Path, count: int) -> None:
+    """Learns the vocabulary and runs the tower over the scenes; a fifth is drawn twice."""
+    captions = [
+        caption
+        for row in range(VOCABULARY_SCENES)
+        for caption in human_captions(sample_scene(BANK_SEED + row))
+    ]
+    every_kind = [f"a {kind.name}, {kind.name}" for kind in KINDS]
+    tokenizer = Tokenizer.train(captions + every_kind)
+    (folder / "tokenizer.json").write_text(tokenizer.to_json())
+    build_bank(frozen_tower(folder), folder, count=count, views=count // 5)
+
+
+def captioner(folder: Path, minutes: float, seed: int) -> None:
+    """Pre-trains the captioner with cross-entropy."""
+    train_captioner(folder, frozen_tower(folder), minutes=minutes, seed=seed)
+
+
+def evaluators(folder: Path, minutes: float, seed: int) -> None:
+    """Trains CLIP, then PAC's projections on top of it."""
+    frozen = frozen_tower(folder)
+    clip = train_clip(folder, frozen, minutes=minutes, seed=seed)
+    pac = train_pac(folder, frozen, clip, steps=800, seed=seed)
+    save_evaluators(folder / "evaluators.safetensors", clip, pac)
+    figures: dict[str, Any] = {}
+    tokenizer = Tokenizer.load(folder / "tokenizer.json")
+    for style in (*TRAINING_STYLES, HELD_OUT_STYLE):
+        figures[style] = measure_evaluator(pac, frozen, tokenizer, style)
+    _write_figures(folder, "evaluators", figures)
+
+
+def trained_captioner(folder: Path, frozen: Tower) -> Captioner:
+    """The pre-trained captioner, rounded to fp16."""
+    tokenizer = Tokenizer.load(folder / "tokenizer.json")
+    config = CaptionerConfig(
+        feature_width=frozen.config.feature_width,
+        feature_tokens=frozen.config.cells**2,
+        vocab_size=tokenizer.vocab_size,
+    )
+    trained = Captioner(config)
+    trained.load_state_dict(
+        torch.load(folder / "captioner.pt", weights_only=True)["state"]["captioner"]
+    )
+    trained.eval().requires_grad_(False)
+    round_to_fp16(trained)
+    return trained
+
+
+def release(folder: Path, out: Path, signing_seed: str | None) -> None:
+    """Measures the model on every art style and writes the base version, signed.
+
+    Without a signing seed one is made and thrown away: the public key, printed, is what the edge
+    has to trust, and nobody can sign another base in its name.
+    """
+    torch.set_num_threads(1)
+    seed = signing_seed or base64.b64encode(os.urandom(32)).decode()
+    frozen = frozen_tower(folder)
+    trained = trained_captioner(folder, frozen)
+    tokenizer = Tokenizer.load(folder / "tokenizer.json")
+    figures: dict[str, Any] = {
+        style: measure_captioner(frozen, trained, tokenizer, style)
+        for style in (*TRAINING_STYLES, HELD_OUT_STYLE)
+    }
+    _write_figures(folder, "captioner", figures)
+    (out / "training").mkdir(parents=True, exist_ok=True)
+    evaluator_file = out / "training" / "evaluators.safetensors"
+    evaluator_file.write_bytes((folder / "evaluators.safetensors").read_bytes())
+    probes = [_png(PROBE_SEED + number) for number in range(20)]
+    pixels = [
+        normalise(to_pixels(draw_scene(sample_scene(HELD_OUT_SEED + 800_000 + n)))[None]).numpy()
+        for n in range(64)
+    ]
+    version = write_version(
+        out,
+        frozen,
+        trained,
+        folder / "tokenizer.json",
+        model="scenes",
+        probe_images=probes,
+        parity_pixels=np.concatenate(pixels),
+        signing_seed=seed,
+        evaluators={"clip+pac": file_digest(evaluator_file)},
+        metrics={
+            name: json.loads((folder / f"{name}.json").read_text())
+            for name in ("tower", "captioner", "evaluators")
+            if (folder / f"{name}.json").exists()
+        },
+        training={"data": "illustrated scenes", "objective": "cross-entropy"},
+        with_training_state=True,
+    )
+    print(f"version {version.version_id}\npublic key {public_key(seed)}")
+
+
+def _png(seed: int) -> bytes:
+    stored = io.BytesIO()
+    draw_scene(sample_scene(seed), size=TowerConfig().image_size, augment=False).save(stored, "PNG")
+    return stored.getvalue()
+
+
+def _write_figures(folder: Path, name: str, figures: dict[str, Any]) -> None:
+    print(json.dumps(figures, indent=2))
+    (folder / f"{name}.json").write_text(json.dumps(figures, indent=2) + "\n")
