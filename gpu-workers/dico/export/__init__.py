@@ -1,0 +1,1 @@
+"""A trained captioner to a published version: ONNX graphs, parity, manifest, signature."""
