@@ -189,7 +189,7 @@ def _score(total: np.float32, length: int, length_penalty: float) -> float:
 
 
 def _ranked(step: Arrays, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The last position's best tokens, at least `width` or all: log-probabilities and ids, [N, W]."""
+    """The last position's best tokens, `width` or more: log-probabilities and ids, [N, W]."""
     vocab = step["logits"].shape[2]
     if step["topk_ids"].shape[1] >= min(width, vocab):
         return step["topk_logprobs"], step["topk_ids"]

@@ -55,7 +55,7 @@ def _subgraphs(node: NodeProto) -> list[GraphProto]:
 
 
 def _weight_axes(graph: GraphProto) -> dict[str, int]:
-    """Channel axes of everything that a matrix operation reads as its weight, subgraphs included."""
+    """Channel axes of all that a matrix operation reads as its weight, subgraphs included."""
     axes: dict[str, int] = {}
     for node in graph.node:
         if node.op_type in _CHANNEL_AXIS:
@@ -66,7 +66,7 @@ def _weight_axes(graph: GraphProto) -> dict[str, int]:
 
 
 def _dequantise_where_used(graph: GraphProto, axes: dict[str, int]) -> None:
-    """Puts a DequantizeLinear into each graph that reads a weight, so an idle branch costs nothing."""
+    """Puts a DequantizeLinear into each graph that reads a weight: an idle branch costs nothing."""
     added: dict[str, NodeProto] = {}
     for node in graph.node:
         for position, name in enumerate(node.input):
