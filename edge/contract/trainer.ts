@@ -61,7 +61,9 @@ export const TrainerJobRequest = z
     }),
     method: TrainingMethod,
     seed: z.int().min(0).max(2147483647),
-    dataset: z.strictObject({ url: z.url(), sha256: Sha256 }),
+    dataset: z
+      .strictObject({ url: z.url(), sha256: Sha256 })
+      .meta({ id: "DataSetLocation", description: "Where the frozen data set is." }),
     callback_url: z.url(),
     artifacts_url: z.url().meta({ description: "PUT and HEAD artifacts_url/{sha256}." }),
     job_token: z.string().min(16).max(256).meta({
