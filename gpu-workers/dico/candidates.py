@@ -96,7 +96,8 @@ class CandidateMaker:
         hidden = self._reference.encode(features)
         found = beam_search(self._reference, hidden, num_beams=self._beams)[0]
         top = max(candidate.logp for candidate in found)
-        found += sample(self._reference, hidden, samples=self._samples, generator=generator)[0]
+        if self._samples:
+            found += sample(self._reference, hidden, samples=self._samples, generator=generator)[0]
         likely = {
             c.tokens: None
             for c in found
