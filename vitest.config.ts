@@ -1,7 +1,23 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { outbound } from "./tests/edge/outbound.ts";
 
-const directoryMigrations = await readD1Migrations("db/migrations/directory");
+const fixtures = "tests/fixtures";
+const { public_key: testKey } = JSON.parse(readFileSync(`${fixtures}/tiny-version-key.json`, "utf8"));
+
+/** A published version's files in base64 by path, for tests that have no file system. */
+function versionFiles(name: string): Record<string, string> {
+  const root = join(fixtures, name);
+  const entries = readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return Object.fromEntries(
+    entries.map((entry) => {
+      const path = join(entry.parentPath, entry.name);
+      return [path.slice(root.length + 1), readFileSync(path).toString("base64")];
+    }),
+  );
+}
 
 export default defineConfig({
   test: {
@@ -14,11 +30,14 @@ export default defineConfig({
               bindings: {
                 ADMIN_TOKEN: "admin-token-of-the-tests",
                 TRAINER_TOKEN: "trainer-token-of-the-tests",
-                TRAINER_URL: "https://trainer.example",
-                PUBLIC_URL: "https://edge.example",
-                TRUSTED_KEYS: "",
-                DIRECTORY_MIGRATIONS: directoryMigrations,
+                TRAINER_URL: "https://trainer.example.org",
+                PUBLIC_URL: "https://edge.example.org",
+                TRUSTED_KEYS: testKey,
+                TEST_DIRECTORY_MIGRATIONS: await readD1Migrations("db/migrations/directory"),
+                TEST_VERSION: versionFiles("tiny-version"),
+                TEST_VERSION_2: versionFiles("tiny-version-2"),
               },
+              outboundService: outbound,
             },
           }),
         ],

@@ -1,0 +1,15 @@
+import { applyD1Migrations, type D1Migration } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+
+declare global {
+  // What vitest.config.ts binds for tests.
+  namespace Cloudflare {
+    interface Env {
+      TEST_DIRECTORY_MIGRATIONS: D1Migration[];
+      TEST_VERSION: Record<string, string>;
+      TEST_VERSION_2: Record<string, string>;
+    }
+  }
+}
+
+await applyD1Migrations(env.DIRECTORY, env.TEST_DIRECTORY_MIGRATIONS);
