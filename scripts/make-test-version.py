@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw
 from dico.captioner import Captioner, CaptionerConfig, pad_captions, token_logps
 from dico.export.layout import PublishedVersion, write_version
 from dico.export.manifest import Lineage, public_key, read_version, sha256_hex
-from dico.export.pixels import pixel_values_of
 from dico.export.training_state import load_training_state
+from dico.pixels import load_pixels
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower, TowerConfig
 
@@ -92,7 +92,7 @@ def teach(
 def drawn_pixels(first: int, count: int) -> np.ndarray:
     """pixel_values of some drawings, [count, 3, side, side]."""
     images = (drawing(seed) for seed in range(first, first + count))
-    return np.concatenate([pixel_values_of(image, IMAGE_SIZE) for image in images])
+    return np.stack([load_pixels(image, IMAGE_SIZE) for image in images])
 
 
 def drawing(seed: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 OPSET, IR_VERSION = 20, 9
 
 Axes = Sequence[int | str]
+Attribute = int | float | str | Sequence[int]
 
 
 class GraphBuilder:
@@ -39,17 +40,17 @@ class GraphBuilder:
             self._weights[name] = numpy_helper.from_array(array, name)
         return name
 
-    def op(self, kind: str, *inputs: str, output: str = "", **attributes: object) -> str:
+    def op(self, kind: str, *inputs: str, output: str = "", **attributes: Attribute) -> str:
         """Appends a node of one output."""
         name = output or self._fresh(kind)
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=f"{name}_node", **attributes))
+        self._append(kind, inputs, [name], attributes)
         return name
 
-    def ops(self, kind: str, count: int, *inputs: str, **attributes: object) -> list[str]:
+    def ops(self, kind: str, count: int, *inputs: str, **attributes: Attribute) -> list[str]:
         """Appends a node of several outputs."""
         stem = self._fresh(kind)
         names = [f"{stem}_{index}" for index in range(count)]
-        self.nodes.append(helper.make_node(kind, inputs, names, name=f"{stem}_node", **attributes))
+        self._append(kind, inputs, names, attributes)
         return names
 
     def linear(self, x: str, name: str, layer: nn.Linear) -> str:
@@ -104,6 +105,19 @@ class GraphBuilder:
         model.ir_version = IR_VERSION
         onnx.checker.check_model(model, full_check=True)
         return model
+
+    def _append(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        attributes: Mapping[str, Attribute],
+    ) -> None:
+        node = helper.make_node(kind, inputs, outputs, name=f"{outputs[0]}_node")
+        node.attribute.extend(
+            helper.make_attribute(key, attributes[key]) for key in sorted(attributes)
+        )
+        self.nodes.append(node)
 
     def _fresh(self, kind: str) -> str:
         self._count += 1

@@ -28,9 +28,9 @@ from dico.export.manifest import (
     write_manifest,
 )
 from dico.export.parity import Generation, OnnxCaptioner, measure_parity
-from dico.export.pixels import MEAN, STD, pixel_values_of
 from dico.export.quantise import quantise_weights
 from dico.export.training_state import round_to_fp16, save_training_state
+from dico.pixels import MEAN, STD, load_pixels
 from dico.search import Candidate, beam_search
 from dico.tokenizer import BOS, EOS, PAD, Tokenizer
 from dico.tower import Tower, TowerConfig
@@ -257,7 +257,7 @@ def _write_probe(
     onnx_captioner = OnnxCaptioner(folder)
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     for image in images:
-        pixels = pixel_values_of(image, tower.config.image_size)
+        pixels = load_pixels(image, tower.config.image_size)[None]
         states = captioner.encode(tower(torch.from_numpy(pixels)))
         ranked = beam_search(captioner, states, **asdict(generation))[0]
         if onnx_captioner.caption(pixels)[0][0].tokens == ranked[0].tokens and _leads(ranked):

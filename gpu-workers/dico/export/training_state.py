@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,8 +15,6 @@ from dico.captioner import Captioner, CaptionerConfig
 from dico.tower import Tower, TowerConfig
 
 WEIGHTS, CONFIG = "training/model.safetensors", "training/config.json"
-
-Config = TypeVar("Config", TowerConfig, CaptionerConfig)
 
 
 @torch.no_grad()
@@ -70,8 +68,8 @@ def load_training_state(
         RuntimeError: The weights do not fit the configuration.
     """
     config = json.loads((folder / CONFIG).read_text())
-    tower = Tower(_config(TowerConfig, config["tower"])).fold()
-    captioner = Captioner(_config(CaptionerConfig, config["captioner"]))
+    tower = Tower(TowerConfig(**_settings(config["tower"], TowerConfig))).fold()
+    captioner = Captioner(CaptionerConfig(**_settings(config["captioner"], CaptionerConfig)))
     tensors = load_file(folder / WEIGHTS)
     for prefix, module in (("tower.", tower), ("captioner.", captioner)):
         module.load_state_dict(
@@ -85,7 +83,11 @@ def load_training_state(
     return tower, captioner
 
 
-def _config(kind: type[Config], values: dict[str, Any]) -> Config:
+def _settings(values: dict[str, Any], kind: type[TowerConfig | CaptionerConfig]) -> dict[str, Any]:
+    """What a dataclass of that kind is made from, JSON's lists as tuples again."""
     if set(values) != {field.name for field in fields(kind)}:
         raise ValueError(f"{CONFIG} does not describe a {kind.__name__}")
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    return {
+        name: tuple(cast("list[int]", value)) if isinstance(value, list) else value
+        for name, value in values.items()
+    }
