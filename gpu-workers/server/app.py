@@ -8,7 +8,6 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated
 
 import torch
 from fastapi import Depends, FastAPI, Request, Response
@@ -72,11 +71,12 @@ def create_app(settings: Settings, launcher: Launcher | None = None) -> FastAPI:
             raise ProblemError("JOB_CONFLICT", "this id belongs to another request") from error
 
     @app.get("/v1/jobs/{job_id}", dependencies=[Depends(authorised)])
-    def show(job: Annotated[JobFolder, Depends(job_of)]) -> TrainerJob:
-        return describe(job)
+    def show(job_id: str) -> TrainerJob:
+        return describe(job_of(job_id))
 
     @app.delete("/v1/jobs/{job_id}", status_code=202, dependencies=[Depends(authorised)])
-    def cancel(job: Annotated[JobFolder, Depends(job_of)]) -> TrainerJob:
+    def cancel(job_id: str) -> TrainerJob:
+        job = job_of(job_id)
         if not job.terminal:
             job.request_cancel()
         return describe(job)
