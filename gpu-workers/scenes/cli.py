@@ -45,9 +45,9 @@ def add_scenes_commands(subparsers: Subparsers) -> None:
     draw.add_argument("--seed", type=int, default=0, help="the first scene's seed (0)")
     draw.add_argument(
         "--style",
-        choices=[*STYLES, "each"],
+        choices=[*STYLES, "each", "trained"],
         default="each",
-        help="art style; each: one after the other (each)",
+        help="art style; each: one after the other; trained: those the model learnt (each)",
     )
     draw.add_argument("--size", type=_positive, default=256, help="side in pixels (256)")
     draw.add_argument("--quality", type=_positive, default=90, help="JPEG quality (90)")
@@ -75,7 +75,7 @@ def _positive(text: str) -> int:
 def _run_scenes(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    styles = STYLES if arguments.style == "each" else (arguments.style,)
+    styles = {"each": STYLES, "trained": TRAINING_STYLES}.get(arguments.style, (arguments.style,))
     digits = max(3, len(str(arguments.count)))
     pictures: list[dict[str, Any]] = []
     cells: list[Cell] = []

@@ -1,0 +1,71 @@
+// The demonstration's view of the service: HTTP and nothing else.
+import { setTimeout as wait } from "node:timers/promises";
+
+export interface Caption {
+  id: string;
+  caption: string;
+  version: string;
+}
+
+export interface Job {
+  id: string;
+  status: string;
+  status_reason?: { code: string; message: string } | null;
+  progress?: { phase: string; step: number; total_steps: number } | null;
+  version?: string | null;
+  evaluation?: Record<string, unknown> | null;
+}
+
+/** An answer that is not the one expected; the message is the problem's own text. */
+export class ServiceError extends Error {}
+
+/** Calls the service with one key; waits out 429 and 503 as their Retry-After says. */
+export class Client {
+  readonly #url: string;
+  readonly #token: string;
+
+  constructor(url: string, token: string) {
+    this.#url = url;
+    this.#token = token;
+  }
+
+  /** @throws ServiceError for every answer that is not 2xx. */
+  async call<T>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
+    const raw = body instanceof Uint8Array;
+    for (let attempt = 1; ; attempt++) {
+      const response = await fetch(this.#url + path, {
+        method,
+        headers: {
+          authorization: `Bearer ${this.#token}`,
+          ...(body === undefined || raw ? {} : { "content-type": "application/json" }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { body: raw ? new Uint8Array(body) : JSON.stringify(body) }),
+      });
+      if (response.ok) return (await response.json()) as T;
+      const text = await response.text();
+      if ((response.status === 429 || response.status === 503) && attempt < 6) {
+        await wait(1000 * Number(response.headers.get("retry-after") ?? attempt));
+        continue;
+      }
+      throw new ServiceError(`${method} ${path}: ${response.status} ${text.slice(0, 400)}`);
+    }
+  }
+
+  caption(jpeg: Uint8Array, model = "scenes"): Promise<Caption> {
+    return this.call("POST", `/v1/captions?model=${encodeURIComponent(model)}`, jpeg, { "content-type": "image/jpeg" });
+  }
+
+  rate(captionId: string, rating: "up" | "down"): Promise<unknown> {
+    return this.call("POST", `/v1/captions/${captionId}/feedback`, { rating, end_user: "simulated-viewer" });
+  }
+
+  startJob(seed: number, idempotencyKey: string): Promise<Job> {
+    const request = { model: "scenes", method: { type: "dico" }, promote: "auto", seed };
+    return this.call("POST", "/v1/fine_tuning/jobs", request, { "idempotency-key": idempotencyKey });
+  }
+
+  job(id: string): Promise<Job> {
+    return this.call("GET", `/v1/fine_tuning/jobs/${id}`);
+  }
+}
