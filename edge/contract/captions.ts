@@ -100,7 +100,9 @@ export const Caption = z
     object: z.literal("caption"),
     id: CaptionId,
     caption: z.string().meta({ description: "The best candidate." }),
-    candidates: z.array(CaptionCandidate).min(1),
+    candidates: z.array(CaptionCandidate).min(1).meta({
+      description: "Best first: finished ones by score, then those that max_tokens cut short.",
+    }),
     model: ModelReference.meta({ description: "As the request named it." }),
     version: VersionId.meta({ description: "The version that made the caption." }),
     image: CaptionImage,

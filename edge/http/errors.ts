@@ -16,7 +16,6 @@ export const problems = {
   DATA_SET_NOT_FOUND: { status: 404, title: "No such data set", retryable: false },
   MODEL_NOT_FOUND: { status: 404, title: "No such model, alias or version", retryable: false },
   FILE_NOT_FOUND: { status: 404, title: "No such file", retryable: false },
-  METHOD_NOT_ALLOWED: { status: 405, title: "This address does not take that method", retryable: false },
   IDEMPOTENCY_IN_FLIGHT: { status: 409, title: "The first request with this key is still at work", retryable: true },
   JOB_CONFLICT: { status: 409, title: "The job is not in a state for this", retryable: false },
   ALIAS_CONFLICT: { status: 409, title: "The alias cannot move there", retryable: false },

@@ -89,7 +89,7 @@ function fromCaptioner(error: CaptionerError): ApiError {
     case "MODEL_FILE_MISMATCH":
     case "MODEL_INVALID":
     case "MODEL_TOO_LARGE":
-      return new ApiError("MODEL_UNAVAILABLE", sentence(error.message), cause);
+      return new ApiError("MODEL_UNAVAILABLE", `This version cannot be served: ${error.message}.`, cause);
   }
 }
 

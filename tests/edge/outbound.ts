@@ -21,7 +21,7 @@ const images: Record<string, () => Response> = {
   "/nowhere": () => redirect("https://"),
   "/gone": () => new Response("gone", { status: 410 }),
   "/text": () => new Response("this is not an image"),
-  "/endless": () => new Response(endless()),
+  "/long": () => new Response(manyMegabytes(40)),
   "/declared-huge": () => new Response("", { headers: { "content-length": "99999999999" } }),
 };
 
@@ -46,7 +46,10 @@ function resolve(url: URL): Response {
   return Response.json({ ...body, Question: [{ name, type: 1 }], Answer: answer });
 }
 
-function endless(): ReadableStream<Uint8Array> {
-  const chunk = new Uint8Array(1_000_000);
-  return new ReadableStream({ pull: (controller) => controller.enqueue(chunk) });
+/** Says not how long it is. */
+function manyMegabytes(count: number): ReadableStream<Uint8Array> {
+  let left = count;
+  return new ReadableStream({
+    pull: (controller) => (left-- > 0 ? controller.enqueue(new Uint8Array(1_000_000)) : controller.close()),
+  });
 }
