@@ -53,11 +53,7 @@ export default defineConfig({
         test: {
           name: "node",
           environment: "node",
-          include: [
-            "tests/captioner/**/*.test.ts",
-            "tests/db/**/*.test.ts",
-            "tests/scripts/**/*.test.ts",
-          ],
+          include: ["tests/captioner/**/*.test.ts", "tests/db/**/*.test.ts", "tests/scripts/**/*.test.ts"],
           exclude: ["tests/captioner/workerd/**"],
           testTimeout: 60_000,
         },

@@ -23,10 +23,7 @@ export const apiKeys = sqliteTable(
     expiresAt: integer("expires_at", { mode: "timestamp_ms" }),
     lastUsedAt: integer("last_used_at", { mode: "timestamp_ms" }),
   },
-  (table) => [
-    uniqueIndex("api_keys_digest").on(table.digest),
-    index("api_keys_tenant").on(table.tenantId, table.id),
-  ],
+  (table) => [uniqueIndex("api_keys_digest").on(table.digest), index("api_keys_tenant").on(table.tenantId, table.id)],
 );
 
 /** Versions that every tenant may use; the newest of a model is where a tenant begins. */

@@ -25,10 +25,7 @@ export const captions = sqliteTable(
     imageHeight: integer("image_height").notNull(),
     createdAt: integer("created_at", { mode: "timestamp_ms" }).notNull(),
   },
-  (table) => [
-    index("captions_image").on(table.imageSha256),
-    index("captions_version").on(table.versionId, table.id),
-  ],
+  (table) => [index("captions_image").on(table.imageSha256), index("captions_version").on(table.versionId, table.id)],
 );
 
 export const feedback = sqliteTable(
@@ -68,10 +65,7 @@ export const idempotencyKeys = sqliteTable(
     contentType: text("content_type"),
     createdAt: integer("created_at", { mode: "timestamp_ms" }).notNull(),
   },
-  (table) => [
-    primaryKey({ columns: [table.operation, table.key] }),
-    index("idempotency_keys_age").on(table.createdAt),
-  ],
+  (table) => [primaryKey({ columns: [table.operation, table.key] }), index("idempotency_keys_age").on(table.createdAt)],
 );
 
 export * from "./tenant-training.ts";

@@ -3,15 +3,7 @@ export const ratings = ["up", "down"] as const;
 export type Rating = (typeof ratings)[number];
 
 /** Why a viewer gave a thumb; more than one may apply. */
-export const feedbackReasons = [
-  "wrong",
-  "incomplete",
-  "too_long",
-  "too_short",
-  "style",
-  "offensive",
-  "other",
-] as const;
+export const feedbackReasons = ["wrong", "incomplete", "too_long", "too_short", "style", "offensive", "other"] as const;
 export type FeedbackReason = (typeof feedbackReasons)[number];
 
 /**

@@ -1,9 +1,10 @@
 // Writes openapi.yaml from the routes' contract; with --check it only compares.
 import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { stringify } from "yaml";
 import { createApp } from "../edge/app.ts";
 
-const path = new URL("../openapi.yaml", import.meta.url);
+const path = join(import.meta.dirname, "../openapi.yaml");
 
 const unused = (): never => {
   throw new Error("the description is made without running anything");
@@ -23,7 +24,7 @@ const description = app.getOpenAPI31Document({
     version: "1",
     description:
       "Send an image, get a caption; send viewers' thumbs, get a model version that they like better. Every error is a problem (RFC 9457); ids say what they name; lists run from new to old.",
-    license: { name: "Apache-2.0", identifier: "Apache-2.0" },
+    license: { name: "Apache-2.0", url: "https://www.apache.org/licenses/LICENSE-2.0" },
   },
   servers: [{ url: "/" }],
 });

@@ -3,12 +3,11 @@ import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { z } from "zod";
 import { DataSet, TrainerCallback, TrainerJob, TrainerJobRequest } from "../edge/contract/trainer.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = join(import.meta.dirname, "..");
 const target = join(root, "gpu-workers/server/contract.py");
 const header = `"""What edge and GPU worker say to each other.
 
@@ -47,19 +46,14 @@ try {
   const input = join(folder, "contract.json");
   const output = join(folder, "contract.py");
   await writeFile(join(folder, "header.py"), header);
-  await writeFile(
-    input,
-    JSON.stringify({ ...first, title: "TrainerJobRequest", $defs: others }),
-  );
-  await promisify(execFile)(join(root, ".venv/bin/datamodel-codegen"), [
-    ...["--input", input, "--input-file-type", "jsonschema", "--output", output],
-    ...["--custom-file-header-path", join(folder, "header.py"), "--disable-timestamp"],
-    ...["--output-model-type", "pydantic_v2.BaseModel", "--target-python-version", "3.11"],
-    ...["--class-name", "TrainerJobRequest", "--collapse-root-models", "--disable-warnings"],
-    ...["--use-schema-description", "--use-field-description", "--use-annotated", "--field-constraints"],
-    ...["--use-standard-collections", "--use-union-operator", "--enum-field-as-literal", "all", "--use-one-literal-as-default"],
-    ...["--formatters", "ruff-format", "ruff-check"],
-  ]);
+  await writeFile(input, JSON.stringify({ ...first, title: "TrainerJobRequest", $defs: others }));
+  const options = `--input ${input} --input-file-type jsonschema --output ${output}
+    --custom-file-header-path ${join(folder, "header.py")} --disable-timestamp --disable-warnings
+    --output-model-type pydantic_v2.BaseModel --target-python-version 3.11 --class-name TrainerJobRequest
+    --collapse-root-models --use-schema-description --use-field-description --use-annotated --field-constraints
+    --use-standard-collections --use-union-operator --enum-field-as-literal all --use-one-literal-as-default
+    --formatters ruff-format ruff-check`;
+  await promisify(execFile)(join(root, ".venv/bin/datamodel-codegen"), options.split(/\s+/));
   const python = await readFile(output, "utf8");
   if (!process.argv.includes("--check")) {
     await writeFile(target, python);

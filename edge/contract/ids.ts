@@ -36,6 +36,4 @@ export const VersionId = z
   .meta({ description: "A model version's id.", example: "ver_3f1b0c9a7d2e4f5061728394" });
 
 /** A time as in RFC 3339, in UTC. */
-export const Timestamp = z.iso
-  .datetime()
-  .meta({ description: "RFC 3339, UTC.", example: "2026-11-24T11:12:43.000Z" });
+export const Timestamp = z.iso.datetime().meta({ description: "RFC 3339, UTC.", example: "2026-11-24T11:12:43.000Z" });

@@ -44,9 +44,7 @@ const keyFields = {
   last_used_at: Timestamp.nullable().meta({ description: "To the minute." }),
 };
 
-export const Key = z
-  .strictObject(keyFields)
-  .meta({ id: "Key", description: "An API key, without its secret." });
+export const Key = z.strictObject(keyFields).meta({ id: "Key", description: "An API key, without its secret." });
 export type Key = z.infer<typeof Key>;
 
 export const CreatedKey = z

@@ -162,31 +162,22 @@ export type FailedData = z.infer<typeof FailedData>;
 
 const callbackHead = {
   job_id: JobId,
-  sequence: z
-    .int()
-    .min(1)
-    .meta({ description: "1, 2, 3 ... of one job; a repeat keeps its number." }),
+  sequence: z.int().min(1).meta({ description: "1, 2, 3 ... of one job; a repeat keeps its number." }),
   created_at: z.iso.datetime({ offset: true }),
 };
 
 /** One signed message of a GPU worker about a job. */
 export const TrainerCallback = z
   .discriminatedUnion("type", [
-    z
-      .strictObject({ ...callbackHead, type: z.literal("state"), data: StateData })
-      .meta({ id: "StateCallback" }),
+    z.strictObject({ ...callbackHead, type: z.literal("state"), data: StateData }).meta({ id: "StateCallback" }),
     z
       .strictObject({ ...callbackHead, type: z.literal("progress"), data: ProgressData })
       .meta({ id: "ProgressCallback" }),
-    z
-      .strictObject({ ...callbackHead, type: z.literal("log"), data: LogData })
-      .meta({ id: "LogCallback" }),
+    z.strictObject({ ...callbackHead, type: z.literal("log"), data: LogData }).meta({ id: "LogCallback" }),
     z
       .strictObject({ ...callbackHead, type: z.literal("succeeded"), data: SucceededData })
       .meta({ id: "SucceededCallback" }),
-    z
-      .strictObject({ ...callbackHead, type: z.literal("failed"), data: FailedData })
-      .meta({ id: "FailedCallback" }),
+    z.strictObject({ ...callbackHead, type: z.literal("failed"), data: FailedData }).meta({ id: "FailedCallback" }),
     z
       .strictObject({ ...callbackHead, type: z.literal("cancelled"), data: z.strictObject({}) })
       .meta({ id: "CancelledCallback" }),
@@ -199,16 +190,7 @@ export const TrainerJob = z
   .strictObject({
     object: z.literal("trainer_job"),
     id: JobId,
-    state: z.enum([
-      "queued",
-      "training",
-      "evaluating",
-      "exporting",
-      "succeeded",
-      "failed",
-      "cancelling",
-      "cancelled",
-    ]),
+    state: z.enum(["queued", "training", "evaluating", "exporting", "succeeded", "failed", "cancelling", "cancelled"]),
     last_sequence: z.int().nonnegative().meta({ description: "Number of its latest callback." }),
     created_at: z.iso.datetime({ offset: true }),
     terminal: TrainerCallback.nullable().meta({

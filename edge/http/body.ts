@@ -20,7 +20,7 @@ export function limitBody(maxBytes: number = maxJsonBytes): MiddlewareHandler<Ap
       throw new ApiError("BODY_TOO_LARGE", `The body may have at most ${maxBytes} bytes.`);
     }
     c.set("body", body);
-    if (request.body) c.req.raw = new Request(request, { body });
+    if (request.body) c.req.raw = new Request(request, { method: request.method, body });
     await next();
   };
 }

@@ -28,12 +28,13 @@ export function idempotent({ required = false } = {}): MiddlewareHandler<TenantE
       throw new ApiError("IDEMPOTENCY_KEY_REQUIRED", "Send an Idempotency-Key: this operation starts work.");
     }
     if (!wellFormed.test(key)) throw malformedKey();
-    const { tenant, now } = c.var.tenantDeps;
+    const { tenantDeps } = c.var;
+    const { tenant } = tenantDeps;
     const operation = `${c.req.method} ${c.req.path}`;
     // The query belongs to the request as much as its body.
     const query = new TextEncoder().encode(`${new URL(c.req.url).search}\n`);
     const bodySha256 = await sha256Hex(await new Blob([query, c.var.body]).arrayBuffer());
-    const first = await tenant.beginIdempotent({ operation, key, bodySha256, now: now() });
+    const first = await tenant.beginIdempotent({ operation, key, bodySha256, now: tenantDeps.now() });
     switch (first.state) {
       case "reused":
         throw new ApiError("IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key came with another body before.");

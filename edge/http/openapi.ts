@@ -39,10 +39,7 @@ function problemContent() {
 }
 
 /** Of an operation: the scope its key must have, and what else stands before the handler. */
-export function secured(
-  scope: Scope | null,
-  ...more: (MiddlewareHandler<TenantEnv> | MiddlewareHandler<AppEnv>)[]
-) {
+export function secured(scope: Scope | null, ...more: (MiddlewareHandler<TenantEnv> | MiddlewareHandler<AppEnv>)[]) {
   return {
     security: [{ apiKey: scope ? [scope] : [] }],
     // Whatever needs AppEnv's variables finds them in TenantEnv's too.

@@ -28,7 +28,7 @@ export async function readImage(
   deps: Deps,
   { body, contentType, query, hasQuery }: CaptionInput,
 ): Promise<{ image: Bytes; options: CaptioningOptions }> {
-  const mediaType = contentType.split(";", 1)[0]!.trim().toLowerCase();
+  const mediaType = contentType.replace(/;.*$/s, "").trim().toLowerCase();
   if (mediaType.startsWith("image/")) return { image: requireSome(body), options: query };
   if (hasQuery) {
     const detail = "Options come in the query only with an image as the body.";

@@ -35,11 +35,13 @@ export async function captionImage(
       ...(options.max_tokens !== undefined && { maxNewTokens: options.max_tokens }),
     },
   );
+  const [best] = candidates;
+  if (!best) throw new Error("a search found no caption");
   const row: CaptionRow = {
     id: deps.newId("caption"),
     model: options.model,
     versionId: version.id,
-    caption: candidates[0]!.caption,
+    caption: best.caption,
     candidates: candidates.map(({ caption, score, logprob, finished }) => ({
       caption,
       score,

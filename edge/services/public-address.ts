@@ -1,5 +1,5 @@
 // Blocks that are not for the public internet (IANA's special-purpose registries), as [network, prefix].
-const reservedV4: [string, number][] = [
+const reservedV4 = blocks([
   ["0.0.0.0", 8],
   ["10.0.0.0", 8],
   ["100.64.0.0", 10],
@@ -15,27 +15,36 @@ const reservedV4: [string, number][] = [
   ["203.0.113.0", 24],
   ["224.0.0.0", 4],
   ["240.0.0.0", 4],
-];
+]);
 
 // Of 2000::/3, the only block handed out so far: documentation, tunnels and their like.
-const reservedV6: [string, number][] = [
+const reservedV6 = blocks([
   ["2001::", 23],
   ["2001:db8::", 32],
   ["2002::", 16],
   ["3fff::", 20],
-];
+]);
+const [handedOut] = blocks([["2000::", 3]]);
+
+interface Block {
+  network: bigint;
+  prefix: number;
+}
 
 /** Whether an IP address belongs to the public internet; false for what is no address. */
 export function isPublicAddress(address: string): boolean {
   const v4 = parseV4(address);
-  if (v4 !== undefined) return !reservedV4.some(([network, prefix]) => inBlock(v4, parseV4(network)!, prefix, 32));
+  if (v4 !== undefined) return !reservedV4.some((block) => isIn(v4, block, 32));
   const v6 = parseV6(address);
-  if (v6 === undefined) return false;
-  if (!inBlock(v6, parseV6("2000::")!, 3, 128)) return false;
-  return !reservedV6.some(([network, prefix]) => inBlock(v6, parseV6(network)!, prefix, 128));
+  if (v6 === undefined || !handedOut || !isIn(v6, handedOut, 128)) return false;
+  return !reservedV6.some((block) => isIn(v6, block, 128));
 }
 
-function inBlock(address: bigint, network: bigint, prefix: number, bits: number): boolean {
+function blocks(list: [string, number][]): Block[] {
+  return list.map(([text, prefix]) => ({ network: parseV4(text) ?? parseV6(text) ?? 0n, prefix }));
+}
+
+function isIn(address: bigint, { network, prefix }: Block, bits: number): boolean {
   const shift = BigInt(bits - prefix);
   return address >> shift === network >> shift;
 }

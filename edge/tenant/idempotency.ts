@@ -55,7 +55,5 @@ export async function endIdempotent(
 
 /** Gives a key back, so that the request may be tried again. */
 export async function forgetIdempotent(db: TenantDatabase, { operation, key }: IdempotencyKey): Promise<void> {
-  await db
-    .delete(idempotencyKeys)
-    .where(and(eq(idempotencyKeys.operation, operation), eq(idempotencyKeys.key, key)));
+  await db.delete(idempotencyKeys).where(and(eq(idempotencyKeys.operation, operation), eq(idempotencyKeys.key, key)));
 }

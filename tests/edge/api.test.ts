@@ -1,3 +1,4 @@
+/// <reference types="vite/types/importMeta.d.ts" />
 // Every suite of the HTTP API in one isolate, so that the last tests can look back on all answers.
 import { describe, expect, test } from "vitest";
 import { promised, seen } from "./description.ts";

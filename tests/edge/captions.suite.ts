@@ -68,14 +68,14 @@ describe("captions", () => {
       answers.push(await ask<Caption>(201, "POST", "/v1/captions", { key, json: { image } }));
     }
     expect(new Set(answers.map(({ caption }) => caption))).toEqual(new Set([manifest.probe.expected_caption]));
-    expect(answers[0]!.candidates).toHaveLength(2);
+    expect(answers[0]?.candidates).toHaveLength(2);
   });
 
   test("candidates come best first, finished before cut short, as many as asked for", async () => {
     const path = "/v1/captions?n=4&num_beams=4&max_tokens=5";
     const { candidates, caption } = await ask<Caption>(201, "POST", path, { key, body: probe, headers: png });
     expect(candidates).toHaveLength(4);
-    expect(candidates[0]!.caption).toBe(caption);
+    expect(candidates[0]?.caption).toBe(caption);
     const ranked = candidates.toSorted((a, b) => Number(b.finished) - Number(a.finished) || b.score - a.score);
     expect(candidates).toEqual(ranked);
     const problem = await refused("INVALID_REQUEST", "POST", "/v1/captions?n=3&num_beams=2", {
@@ -101,9 +101,9 @@ describe("captions", () => {
       files: { path: string; sha256: string }[];
     };
     const version = await publishBase(env.TEST_VERSION_2);
-    const decoder = files.find(({ path }) => path === "onnx/decoder_model_merged.onnx")!.sha256;
+    const decoder = files.find(({ path }) => path === "onnx/decoder_model_merged.onnx")?.sha256 ?? "none";
     const { objects } = await env.OBJECTS.list();
-    const damaged = objects.find(({ key: name }) => name.endsWith(decoder))!.key;
+    const damaged = objects.find(({ key: name }) => name.endsWith(decoder))?.key ?? "";
     await env.OBJECTS.put(damaged, "not these bytes");
     const path = `/v1/captions?model=${version}`;
     await refused("MODEL_UNAVAILABLE", "POST", path, { key: lost.key, body: probe, headers: png });
@@ -121,7 +121,7 @@ describe("captions", () => {
     const rest = await ask<List<Caption>>(200, "GET", `/v1/captions?limit=2&cursor=${first.next_cursor}`, { key: own });
     expect(rest).toMatchObject({ has_more: false, next_cursor: null });
     expect(rest.data.map(({ id }) => id)).toEqual([made[0]]);
-    const { version } = first.data[0]!;
+    const version = first.data[0]?.version;
     const served = await ask<List<Caption>>(200, "GET", `/v1/captions?version=${version}`, { key: own });
     expect(served.data).toHaveLength(3);
     const none = "ver_000000000000000000000000";

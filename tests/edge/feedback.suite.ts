@@ -41,7 +41,10 @@ describe("feedback", () => {
   });
 
   test("a viewer's second thumb replaces the first and keeps its id", async () => {
-    const first = await ask<Feedback>(201, "POST", path, { key, json: { rating: "down", end_user: "v", correction: "x" } });
+    const first = await ask<Feedback>(201, "POST", path, {
+      key,
+      json: { rating: "down", end_user: "v", correction: "x" },
+    });
     const second = await ask<Feedback>(200, "POST", path, { key, json: { rating: "up", end_user: "v" } });
     expect(second).toMatchObject({ id: first.id, rating: "up", correction: null, created_at: first.created_at });
     const { data } = await ask<List<Feedback>>(200, "GET", "/v1/feedback?rating=up", { key });
@@ -62,7 +65,7 @@ describe("feedback", () => {
         return (await call("POST", `/v1/captions/${id}/feedback`, { key, json })).status;
       }),
     );
-    expect(answers.sort()).toEqual([...Array<number>(9).fill(200), 201]);
+    expect(answers.toSorted((a, b) => a - b)).toEqual([...Array<number>(9).fill(200), 201]);
   });
 
   test("the list filters by thumb and by version, page by page", async () => {
@@ -73,7 +76,9 @@ describe("feedback", () => {
       const json = { rating: i < 3 ? "up" : "down", end_user: `viewer ${i}` };
       made.push((await ask<Feedback>(201, "POST", `/v1/captions/${id}/feedback`, { key: own, json })).id);
     }
-    const ups = await ask<List<Feedback>>(200, "GET", `/v1/feedback?rating=up&version=${version}&limit=2`, { key: own });
+    const ups = await ask<List<Feedback>>(200, "GET", `/v1/feedback?rating=up&version=${version}&limit=2`, {
+      key: own,
+    });
     expect(ups.data.map((item) => item.id)).toEqual([made[2], made[1]]);
     const rest = `/v1/feedback?rating=up&version=${version}&limit=2&cursor=${ups.next_cursor}`;
     expect((await ask<List<Feedback>>(200, "GET", rest, { key: own })).data.map((item) => item.id)).toEqual([made[0]]);

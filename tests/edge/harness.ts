@@ -39,12 +39,7 @@ export async function call(method: string, path: string, options: CallOptions = 
 }
 
 /** Sends a request that must be answered with `status`; gives the body. */
-export async function ask<Body>(
-  status: number,
-  method: string,
-  path: string,
-  options?: CallOptions,
-): Promise<Body> {
+export async function ask<Body>(status: number, method: string, path: string, options?: CallOptions): Promise<Body> {
   const response = await call(method, path, options);
   const text = await response.text();
   expect(response.status, text).toBe(status);
@@ -52,12 +47,7 @@ export async function ask<Body>(
 }
 
 /** Sends a request that must be refused with `code`. */
-export async function refused(
-  code: string,
-  method: string,
-  path: string,
-  options?: CallOptions,
-): Promise<Problem> {
+export async function refused(code: string, method: string, path: string, options?: CallOptions): Promise<Problem> {
   const response = await call(method, path, options);
   const problem = (await response.json()) as Problem;
   expect(problem, JSON.stringify(problem)).toMatchObject({ code, status: response.status });

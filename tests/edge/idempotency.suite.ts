@@ -92,7 +92,11 @@ describe("Idempotency-Key", () => {
   });
 
   test.each(["", " ", "a b", "ü", "x".repeat(256)])("the malformed key %j is refused", async (malformed) => {
-    const problem = await refused("INVALID_REQUEST", "POST", "/v1/captions", { key, body: probe, headers: headers(malformed) });
+    const problem = await refused("INVALID_REQUEST", "POST", "/v1/captions", {
+      key,
+      body: probe,
+      headers: headers(malformed),
+    });
     expect(problem.errors[0]?.pointer).toBe("header/idempotency-key");
   });
 

@@ -25,7 +25,11 @@ describe("images that are no use, or worse", () => {
   const cases: [string, string, CallOptions][] = [
     ["INVALID_REQUEST", "no byte", { body: new Uint8Array(), headers: png }],
     ["IMAGE_TYPE_UNSUPPORTED", "text that says it is a PNG", { body: text("hello"), headers: png }],
-    ["IMAGE_TYPE_UNSUPPORTED", "an SVG", { body: text("<svg xmlns='x'/>"), headers: { "content-type": "image/svg+xml" } }],
+    [
+      "IMAGE_TYPE_UNSUPPORTED",
+      "an SVG",
+      { body: text("<svg xmlns='x'/>"), headers: { "content-type": "image/svg+xml" } },
+    ],
     ["IMAGE_TYPE_UNSUPPORTED", "a GIF", { body: text("GIF89a\x01\0\x01\0"), headers: { "content-type": "image/gif" } }],
     ["IMAGE_UNREADABLE", "a PNG's first half", { body: probe.slice(0, probe.length / 2), headers: png }],
     ["IMAGE_UNREADABLE", "a JPEG's first three bytes", { body: new Uint8Array([0xff, 0xd8, 0xff]), headers: jpeg }],
@@ -36,12 +40,24 @@ describe("images that are no use, or worse", () => {
     ["UNSUPPORTED_MEDIA_TYPE", "a video", { body: probe, headers: { "content-type": "video/mp4" } }],
     ["UNSUPPORTED_MEDIA_TYPE", "no content type", { body: probe }],
     ["INVALID_JSON", "half a JSON", { body: '{"image":', headers: { "content-type": "application/json" } }],
-    ["INVALID_JSON", "JSON that is not UTF-8", { body: new Uint8Array([0x22, 0xff, 0x22]), headers: { "content-type": "application/json" } }],
-    ["INVALID_REQUEST", "a form that is none", { body: "x", headers: { "content-type": "multipart/form-data; boundary=b" } }],
+    [
+      "INVALID_JSON",
+      "JSON that is not UTF-8",
+      { body: new Uint8Array([0x22, 0xff, 0x22]), headers: { "content-type": "application/json" } },
+    ],
+    [
+      "INVALID_REQUEST",
+      "a form that is none",
+      { body: "x", headers: { "content-type": "multipart/form-data; boundary=b" } },
+    ],
     ["INVALID_REQUEST", "JSON null", { json: null }],
     ["INVALID_REQUEST", "no image", { json: {} }],
     ["INVALID_REQUEST", "an empty image", { json: { image: {} } }],
-    ["INVALID_REQUEST", "both url and data", { json: { image: { url: "https://images.example.org/probe.png", data: "AA==" } } }],
+    [
+      "INVALID_REQUEST",
+      "both url and data",
+      { json: { image: { url: "https://images.example.org/probe.png", data: "AA==" } } },
+    ],
     ["INVALID_REQUEST", "data that is not base64", { json: { image: { data: "hello, world" } } }],
     ["INVALID_REQUEST", "data of no bytes", { json: { image: { data: "data:image/png;base64," } } }],
     ["INVALID_REQUEST", "an unknown field", { json: { image: { data: "AA==" }, temperature: 1 } }],
@@ -57,17 +73,41 @@ describe("images that are no use, or worse", () => {
     ["IMAGE_URL_REFUSED", "a loopback address as one number", { json: { image: { url: "https://2130706433/" } } }],
     ["IMAGE_URL_REFUSED", "an IPv6 loopback", { json: { image: { url: "https://[::1]/probe.png" } } }],
     ["IMAGE_URL_REFUSED", "an IPv4 in IPv6", { json: { image: { url: "https://[::ffff:10.0.0.1]/probe.png" } } }],
-    ["IMAGE_URL_REFUSED", "a name for a private address", { json: { image: { url: "https://private.example.org/probe.png" } } }],
-    ["IMAGE_URL_REFUSED", "a name for one public and one private address", { json: { image: { url: "https://mixed.example.org/probe.png" } } }],
-    ["IMAGE_URL_REFUSED", "a redirect to a private name", { json: { image: { url: "https://images.example.org/to-private" } } }],
-    ["IMAGE_URL_REFUSED", "a redirect to the metadata service", { json: { image: { url: "https://images.example.org/to-metadata" } } }],
+    [
+      "IMAGE_URL_REFUSED",
+      "a name for a private address",
+      { json: { image: { url: "https://private.example.org/probe.png" } } },
+    ],
+    [
+      "IMAGE_URL_REFUSED",
+      "a name for one public and one private address",
+      { json: { image: { url: "https://mixed.example.org/probe.png" } } },
+    ],
+    [
+      "IMAGE_URL_REFUSED",
+      "a redirect to a private name",
+      { json: { image: { url: "https://images.example.org/to-private" } } },
+    ],
+    [
+      "IMAGE_URL_REFUSED",
+      "a redirect to the metadata service",
+      { json: { image: { url: "https://images.example.org/to-metadata" } } },
+    ],
     ["IMAGE_URL_REFUSED", "a redirect to http", { json: { image: { url: "https://images.example.org/to-http" } } }],
     ["IMAGE_URL_REFUSED", "redirects without end", { json: { image: { url: "https://images.example.org/loop" } } }],
     ["IMAGE_URL_REFUSED", "a redirect to nothing", { json: { image: { url: "https://images.example.org/nowhere" } } }],
-    ["IMAGE_URL_UNREACHABLE", "a name that does not exist", { json: { image: { url: "https://missing.example.org/probe.png" } } }],
+    [
+      "IMAGE_URL_UNREACHABLE",
+      "a name that does not exist",
+      { json: { image: { url: "https://missing.example.org/probe.png" } } },
+    ],
     ["IMAGE_URL_UNREACHABLE", "an image that is gone", { json: { image: { url: "https://images.example.org/gone" } } }],
     ["IMAGE_TYPE_UNSUPPORTED", "an address of text", { json: { image: { url: "https://images.example.org/text" } } }],
-    ["IMAGE_TOO_LARGE", "an address with more than 10 MB", { json: { image: { url: "https://images.example.org/long" } } }],
+    [
+      "IMAGE_TOO_LARGE",
+      "an address with more than 10 MB",
+      { json: { image: { url: "https://images.example.org/long" } } },
+    ],
   ];
 
   // No test.each: it would print these bodies into the tests' names.

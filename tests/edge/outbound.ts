@@ -1,7 +1,8 @@
 // The internet as the tests' Worker sees it: runs in Node, behind the Worker's every fetch.
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 
-const probe = readFileSync(new URL("../fixtures/tiny-version/probe.png", import.meta.url));
+const probe = readFileSync(join(import.meta.dirname, "../fixtures/tiny-version/probe.png"));
 
 /** What names resolve to; others do not exist. */
 const addresses: Record<string, string[]> = {

@@ -1,9 +1,13 @@
 import { applyD1Migrations, type D1Migration } from "cloudflare:test";
 import { env } from "cloudflare:workers";
+import type * as worker from "../../edge/index.ts";
 
 declare global {
   // What vitest.config.ts binds for tests.
   namespace Cloudflare {
+    interface GlobalProps {
+      mainModule: typeof worker;
+    }
     interface Env {
       TEST_DIRECTORY_MIGRATIONS: D1Migration[];
       TEST_VERSION: Record<string, string>;
