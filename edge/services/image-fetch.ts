@@ -43,7 +43,12 @@ export async function fetchImage(
   }
 }
 
-/** @throws IMAGE_URL_REFUSED */
+/**
+ * A name may resolve anew between this check and the fetch; Cloudflare's network reaches no private
+ * address then either, and workerd elsewhere should run behind a firewall that does not.
+ *
+ * @throws IMAGE_URL_REFUSED | IMAGE_URL_UNREACHABLE
+ */
 async function requirePublic(deps: Pick<Deps, "resolveHost">, url: URL): Promise<void> {
   const refuse = (detail: string): ApiError => new ApiError("IMAGE_URL_REFUSED", detail);
   if (url.protocol !== "https:") throw refuse("The address must begin with https.");

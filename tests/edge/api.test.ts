@@ -1,5 +1,5 @@
 /// <reference types="vite/types/importMeta.d.ts" />
-// Every suite of the HTTP API in one isolate, so that the last tests can look back on all answers.
+// Every *.suite.ts in one isolate, so that the last test can look back on all answers.
 import { describe, expect, test } from "vitest";
 import { promised, seen } from "./description.ts";
 

@@ -1,5 +1,5 @@
 import { env } from "cloudflare:workers";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { sha256Hex } from "../../captioner/digest.ts";
 import type { Caption } from "../../edge/contract/captions.ts";
 import type { Feedback } from "../../edge/contract/feedback.ts";
@@ -110,6 +110,14 @@ describe("captions", () => {
     await env.OBJECTS.put(damaged, versionFile(env.TEST_VERSION_2, "onnx/decoder_model_merged.onnx"));
     expect(await ask<List<Caption>>(200, "GET", "/v1/captions", { key: lost.key })).toMatchObject({ data: [] });
     expect((await imageKeys()).filter((name) => name.includes(lost.id))).toEqual([]);
+  });
+
+  test("when the image cannot be stored, neither is its caption", async () => {
+    const own = await makeTenant();
+    const put = vi.spyOn(env.OBJECTS, "put").mockRejectedValueOnce(new Error("the store is down"));
+    await refused("STORE_UNAVAILABLE", "POST", "/v1/captions", { key: own.key, body: probe, headers: png });
+    put.mockRestore();
+    expect(await ask<List<Caption>>(200, "GET", "/v1/captions", { key: own.key })).toMatchObject({ data: [] });
   });
 
   test("the list runs from new to old and can be filtered by version", async () => {
