@@ -33,6 +33,8 @@ export const baseModels = sqliteTable(
     manifestSha256: text("manifest_sha256").primaryKey(),
     model: text().notNull(),
     versionId: text("version_id").notNull(),
+    /** Ed25519 over the manifest's bytes, base64. */
+    signature: text().notNull(),
     createdAt: integer("created_at", { mode: "timestamp_ms" }).notNull(),
   },
   (table) => [

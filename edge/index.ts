@@ -1,14 +1,10 @@
 import { resolve4, resolve6 } from "node:dns/promises";
-import { createCaptioner } from "../captioner/index.ts";
-import { createWorkerdRuntime } from "../captioner/runtime-workerd.ts";
 import openapiYaml from "../openapi.yaml";
 import { createApp } from "./app.ts";
-
-// An isolate has 128 MB: what is not here is for the wasm itself, requests and their images.
-const memoryBudgetBytes = 72_000_000;
+import { captioner } from "./isolate.ts";
 
 const app = createApp({
-  captioner: createCaptioner({ runtime: createWorkerdRuntime(), memoryBudgetBytes }),
+  captioner,
   openapiYaml,
   fetch: (...request) => fetch(...request),
   resolveHost: async (hostname) => {

@@ -11,3 +11,9 @@ export function equalDigests(left: string, right: string): boolean {
   const encoder = new TextEncoder();
   return left.length === right.length && crypto.subtle.timingSafeEqual(encoder.encode(left), encoder.encode(right));
 }
+
+/** 32 random bytes in base64url. */
+export function newSecret(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(32));
+  return bytes.toBase64({ alphabet: "base64url", omitPadding: true });
+}

@@ -5,7 +5,7 @@ import type { CreatedKey, Key, KeyRequest } from "../contract/tenants.ts";
 import { idPrefixes } from "../contract/ids.ts";
 import type { Deps } from "../http/context.ts";
 import { ApiError } from "../http/errors.ts";
-import { equalDigests } from "../http/secrets.ts";
+import { equalDigests, newSecret } from "../http/secrets.ts";
 import { pageOf, type Page, type PageRequest } from "../tenant/page.ts";
 import { getTenant } from "./tenants.ts";
 
@@ -99,10 +99,4 @@ export function keyFromRow(row: KeyRow): Key {
 
 function digestOf(key: string): Promise<string> {
   return sha256Hex(new TextEncoder().encode(key));
-}
-
-/** 32 random bytes in base64url. */
-function newSecret(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(32));
-  return bytes.toBase64({ alphabet: "base64url", omitPadding: true });
 }

@@ -1,6 +1,6 @@
-import { and, desc, eq, lt } from "drizzle-orm";
-import { captions, feedback } from "../../db/tenant.ts";
-import type { Rating } from "../../db/value-lists.ts";
+import { and, desc, eq, gte, inArray, lt, or } from "drizzle-orm";
+import { captions, feedback, versions } from "../../db/tenant.ts";
+import type { ImageMediaType, Rating } from "../../db/value-lists.ts";
 import { ApiError } from "../http/errors.ts";
 import { pageOf, type Page, type PageRequest } from "./page.ts";
 import type { TenantDatabase } from "./store.ts";
@@ -57,4 +57,64 @@ export async function listFeedback(
     .orderBy(desc(feedback.id))
     .limit(limit + 1);
   return pageOf(rows, limit);
+}
+
+/** A thumb and the caption it is about, as training needs them. */
+export interface RatedCaption {
+  feedbackId: string;
+  endUser: string;
+  rating: Rating;
+  correction: string | null;
+  caption: string;
+  versionId: string;
+  imageSha256: string;
+  imageMediaType: ImageMediaType;
+}
+
+/** Which thumbs to learn from. */
+export interface RatedFilter {
+  model: string;
+  /** The model's base versions; its others are the tenant's own. */
+  baseVersions: string[];
+  /** Only these of them. */
+  versions?: string[] | undefined;
+  createdAfter?: string | undefined;
+  createdBefore?: string | undefined;
+}
+
+/** Thumbs with their captions, newest first, at most `limit`. */
+export async function ratedCaptions(
+  db: TenantDatabase,
+  { model, baseVersions, versions: chosen, createdAfter, createdBefore }: RatedFilter,
+  limit: number,
+): Promise<RatedCaption[]> {
+  return db
+    .select({
+      feedbackId: feedback.id,
+      endUser: feedback.endUser,
+      rating: feedback.rating,
+      correction: feedback.correction,
+      caption: captions.caption,
+      versionId: captions.versionId,
+      imageSha256: captions.imageSha256,
+      imageMediaType: captions.imageMediaType,
+    })
+    .from(feedback)
+    .innerJoin(captions, eq(captions.id, feedback.captionId))
+    .where(
+      and(
+        or(
+          inArray(feedback.versionId, baseVersions),
+          inArray(
+            feedback.versionId,
+            db.select({ id: versions.id }).from(versions).where(eq(versions.model, model)),
+          ),
+        ),
+        chosen && inArray(feedback.versionId, chosen),
+        createdAfter ? gte(feedback.createdAt, new Date(createdAfter)) : undefined,
+        createdBefore ? lt(feedback.createdAt, new Date(createdBefore)) : undefined,
+      ),
+    )
+    .orderBy(desc(feedback.id))
+    .limit(limit);
 }

@@ -16,6 +16,7 @@ CREATE TABLE `base_models` (
 	`manifest_sha256` text PRIMARY KEY NOT NULL,
 	`model` text NOT NULL,
 	`version_id` text NOT NULL,
+	`signature` text NOT NULL,
 	`created_at` integer NOT NULL
 );
 --> statement-breakpoint

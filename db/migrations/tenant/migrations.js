@@ -1,5 +1,5 @@
 import journal from './meta/_journal.json';
-import m0000 from './0000_captions.sql';
+import m0000 from './0000_tenant.sql';
 
   export default {
     journal,

@@ -1,0 +1,101 @@
+import { WorkflowEntrypoint, type WorkflowEvent, type WorkflowStep } from "cloudflare:workers";
+import { drizzle } from "drizzle-orm/d1";
+import { readEnv } from "../env.ts";
+import { captioner } from "../isolate.ts";
+import { openTenant } from "../tenant/client.ts";
+import {
+  checkOutcome,
+  endCancelled,
+  fail,
+  freezeFeedback,
+  lookForOutcome,
+  publish,
+  submit,
+  type Failure,
+  type StepDeps,
+} from "./steps.ts";
+import { newsEvent } from "./wake.ts";
+
+/** Whose job a Workflow instance runs; its id is the job's. */
+export interface JobParams {
+  tenantId: string;
+  jobId: string;
+}
+
+/** Tried again for about ten minutes: a GPU worker that starts, a store that is away. */
+const patient = {
+  retries: { limit: 8, delay: "2 seconds", backoff: "exponential" },
+  timeout: "5 minutes",
+} as const;
+
+// Callbacks end the wait; without one the GPU worker is asked, ever more seldom, for about a day.
+const mostRounds = 120;
+function patience(round: number): `${number} seconds` {
+  return `${Math.min(20 * round, 900)} seconds`;
+}
+
+/** A fine-tune job: freeze, submit, wait, verify, gate, publish. Each step may run twice. */
+export class FineTuneWorkflow extends WorkflowEntrypoint<Cloudflare.Env, JobParams> {
+  override async run({ payload: { tenantId, jobId } }: WorkflowEvent<JobParams>, step: WorkflowStep): Promise<void> {
+    const deps = this.#deps(tenantId);
+    try {
+      const failure = await this.#work(deps, jobId, step);
+      if (failure) await step.do("end", patient, () => fail(deps, jobId, failure));
+    } catch (error) {
+      // A step has given up: what it says is for the log, not for the tenant.
+      console.error(JSON.stringify({ level: "error", job_id: jobId, cause: String(error) }));
+      const unavailable = error instanceof Error && error.name === "TrainerUnavailable";
+      const lost: Failure = unavailable
+        ? { code: "TRAINER_UNAVAILABLE", message: "The GPU worker does not answer.", retryable: true, fault: "provider" }
+        : { code: "INTERNAL", message: "Something failed on our side.", retryable: true, fault: "platform" };
+      await step.do("give up", patient, () => fail(deps, jobId, lost));
+    }
+  }
+
+  async #work(deps: StepDeps, jobId: string, step: WorkflowStep): Promise<Failure | undefined> {
+    const frozen = await step.do("freeze the feedback", patient, () => freezeFeedback(deps, jobId));
+    if (!frozen.ok) return frozen.failure;
+    const submitted = await step.do("submit to the GPU worker", patient, () => submit(deps, jobId));
+    if (!submitted.ok) return submitted.failure;
+
+    const ending = await this.#wait(deps, jobId, step);
+    if (ending === "gone") {
+      return { code: "TRAINER_TIMEOUT", message: "The GPU worker never ended the job.", retryable: true, fault: "provider" };
+    }
+    if (ending === "cancelled") {
+      await step.do("end as cancelled", patient, () => endCancelled(deps, jobId));
+      return undefined;
+    }
+
+    const checked = await step.do("verify and judge", patient, () => checkOutcome(deps, jobId));
+    if (!checked.ok) return checked.failure;
+    await step.do("publish", patient, () => publish(deps, jobId, checked.value));
+    return undefined;
+  }
+
+  async #wait(deps: StepDeps, jobId: string, step: WorkflowStep): Promise<"ended" | "cancelled" | "gone"> {
+    for (let round = 1; round <= mostRounds; round++) {
+      const found = await step.do(`look for the outcome, ${round}`, patient, () =>
+        lookForOutcome(deps, jobId, { asksTrainer: round > 1 }),
+      );
+      if (found !== "waiting") return found;
+      await step
+        .waitForEvent(`wait for news, ${round}`, { type: newsEvent, timeout: patience(round) })
+        .catch(() => undefined);
+    }
+    return "gone";
+  }
+
+  #deps(tenantId: string): StepDeps {
+    const env = readEnv(this.env);
+    return {
+      env,
+      directory: drizzle(env.directory),
+      captioner,
+      tenantId,
+      tenant: openTenant(env.tenants, tenantId),
+      fetch: (...request) => fetch(...request),
+      now: () => new Date(),
+    };
+  }
+}
