@@ -5,7 +5,7 @@ import { defineConfig } from "vitest/config";
 import { outbound } from "./tests/edge/outbound.ts";
 
 const fixtures = "tests/fixtures";
-const { public_key: testKey } = JSON.parse(readFileSync(`${fixtures}/tiny-version-key.json`, "utf8"));
+const { public_key: testKey, seed: testSeed } = JSON.parse(readFileSync(`${fixtures}/tiny-version-key.json`, "utf8"));
 
 /** A published version's files in base64 by path, for tests that have no file system. */
 function versionFiles(name: string): Record<string, string> {
@@ -34,6 +34,7 @@ export default defineConfig({
                 PUBLIC_URL: "https://edge.example.org",
                 TRUSTED_KEYS: testKey,
                 TEST_DIRECTORY_MIGRATIONS: await readD1Migrations("db/migrations/directory"),
+                TEST_SIGNING_SEED: testSeed,
                 TEST_VERSION: versionFiles("tiny-version"),
                 TEST_VERSION_2: versionFiles("tiny-version-2"),
               },

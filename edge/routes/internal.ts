@@ -1,6 +1,7 @@
 // What a GPU worker reads from and sends to the edge, with the token of one job.
 import { OpenAPIHono, createRoute } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
+import { imageMediaTypes } from "../../db/value-lists.ts";
 import { CallbackReceipt, StoredFile } from "../contract/models.ts";
 import { DataSet, TrainerCallback } from "../contract/trainer.ts";
 import { dataSetKey } from "../fine-tune/data-set.ts";
@@ -43,7 +44,9 @@ const getImage = createRoute({
   responses: {
     200: {
       description: "The image as it was received.",
-      content: { "image/*": { schema: { type: "string", format: "binary" } } },
+      content: Object.fromEntries(
+        imageMediaTypes.map((type) => [type, { schema: { type: "string" as const, format: "binary" } }]),
+      ),
     },
     ...refusals("UNAUTHENTICATED", "IMAGE_NOT_FOUND", "JOB_ENDED"),
   },

@@ -1,6 +1,7 @@
 // The internet as the tests' Worker sees it: runs in Node, behind the Worker's every fetch.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { trainer } from "./fine-tune/trainer-service.ts";
 
 const probe = readFileSync(join(import.meta.dirname, "../fixtures/tiny-version/probe.png"));
 
@@ -27,9 +28,10 @@ const images: Record<string, () => Response> = {
 };
 
 /** Answers a fetch of the Worker. */
-export function outbound(request: { url: string }): Response {
+export function outbound(request: Request): Response | Promise<Response> {
   const url = new URL(request.url);
   if (url.hostname === "cloudflare-dns.com") return resolve(url);
+  if (url.hostname === "trainer.example.org") return trainer(request);
   if (url.hostname === "images.example.org") return images[url.pathname]?.() ?? new Response("", { status: 404 });
   return new Response(`the tests have no ${url.hostname}`, { status: 599 });
 }

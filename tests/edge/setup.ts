@@ -10,6 +10,8 @@ declare global {
     }
     interface Env {
       TEST_DIRECTORY_MIGRATIONS: D1Migration[];
+      /** Base64 of the seed whose public key the tests' Worker trusts. */
+      TEST_SIGNING_SEED: string;
       TEST_VERSION: Record<string, string>;
       TEST_VERSION_2: Record<string, string>;
     }
