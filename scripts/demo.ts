@@ -11,7 +11,7 @@ import { Client, type Job } from "./demo/client.ts";
 import { count, type Example, hallucinatedKinds, html, table } from "./demo/report.ts";
 import { drawPictures, judge, type Picture } from "./demo/scenes.ts";
 
-const scopes = ["captions:write", "feedback:write", "jobs:write", "models:read"];
+const scopes = ["captions:write", "feedback:write", "jobs:write", "models:read", "models:promote"];
 const ended = new Set(["succeeded", "rejected", "failed", "cancelled"]);
 // Far apart, so that rated and held-out pictures of no two seeds are the same.
 const ratedSeed = 3_000_000_000;
@@ -77,9 +77,8 @@ async function hasDemoKey(): Promise<boolean> {
 async function adminToken(): Promise<string> {
   const given = process.env["ADMIN_TOKEN"];
   if (given) return given;
-  const found = /^ADMIN_TOKEN="?([^"\n]+)"?$/m.exec(await readFile(".dev.vars", "utf8"));
-  if (!found?.[1]) throw new Error("set ADMIN_TOKEN to the service's administration token");
-  return found[1];
+  const { admin_token } = JSON.parse(await readFile(".data/secrets.json", "utf8")) as { admin_token: string };
+  return admin_token;
 }
 
 async function makeTenant(): Promise<Client> {

@@ -20,6 +20,9 @@ export const limits = {
   mostScoreFall: { relative: 0.1, absolute: 0.05 },
 } as const;
 
+// Shares are differences of floats: .27 - .25 is a little over .02.
+const rounding = 1e-9;
+
 const rules: readonly Rule[] = [
   {
     name: "log_ratio",
@@ -36,14 +39,14 @@ const rules: readonly Rule[] = [
   {
     name: "repetition",
     breach: ({ repetition: { before, after } }) =>
-      after - before > limits.mostRepetitionRise
+      after - before > limits.mostRepetitionRise + rounding
         ? `captions repeat themselves more (${percent(before)} to ${percent(after)})`
         : undefined,
   },
   {
     name: "ends_on_function_word",
     breach: ({ ends_on_function_word: { before, after } }) =>
-      after - before > limits.mostFunctionWordRise
+      after - before > limits.mostFunctionWordRise + rounding
         ? `more captions break off (${percent(before)} to ${percent(after)})`
         : undefined,
   },

@@ -39,7 +39,6 @@ export const problems = {
   PRECONDITION_REQUIRED: { status: 428, title: "This operation needs an If-Match header", retryable: false },
   INTERNAL: { status: 500, title: "Something failed on our side", retryable: true },
   MODEL_UNAVAILABLE: { status: 503, title: "The version cannot be served here", retryable: true },
-  TRAINER_UNAVAILABLE: { status: 503, title: "The GPU worker does not answer", retryable: true },
   STORE_UNAVAILABLE: { status: 503, title: "A store does not answer", retryable: true },
 } as const;
 
