@@ -26,7 +26,7 @@ const { values: options } = parseArgs({
     "held-out": { type: "string", default: "300" },
     json: { type: "string" },
     html: { type: "string", default: ".data/demo-report.html" },
-    url: { type: "string", default: process.env["PUBLIC_URL"] ?? "http://127.0.0.1:8787" },
+    url: { type: "string", default: "http://127.0.0.1:8787" },
   },
 });
 const seed = Number(options.seed);

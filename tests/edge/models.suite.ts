@@ -220,7 +220,8 @@ describe("base versions", () => {
     const path = `/admin/files/${await sha256Hex(body)}`;
     await refused("INVALID_REQUEST", "PUT", "/admin/files/x", { ...admin, body });
     await refused("DIGEST_MISMATCH", "PUT", path, { ...admin, body: "other" });
-    await refused("BODY_TOO_LARGE", "PUT", path, { ...admin, body: new Uint8Array(20_000_001) });
+    const headers = { "content-length": "90000001" };
+    await refused("BODY_TOO_LARGE", "PUT", path, { ...admin, body: new Uint8Array(20_000_001), headers });
     const put = vi.spyOn(env.OBJECTS, "put").mockRejectedValueOnce(new Error("the store is down"));
     await refused("STORE_UNAVAILABLE", "PUT", path, { ...admin, body });
     put.mockRestore();
