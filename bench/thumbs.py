@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 
 import torch
-
 from dico.base_version import BaseVersion
 from dico.captioner import Captioner
 from dico.job import Progress, train

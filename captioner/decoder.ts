@@ -17,11 +17,7 @@ interface DecoderShape {
  * The first step computes the cross-attention keys and values, [1, H, S, D]; all later ones share
  * them, whatever the number of captions N.
  */
-export function createOnnxDecoder(
-  session: InferenceSession,
-  encoderHiddenStates: Tensor,
-  vocabSize: number,
-): Decoder {
+export function createOnnxDecoder(session: InferenceSession, encoderHiddenStates: Tensor, vocabSize: number): Decoder {
   const shape = shapeOf(session);
   const layers = Array.from({ length: shape.layers }, (_, layer) => layer);
   const empty = (): Tensor => new Tensor("float32", new Float32Array(0), [1, shape.heads, 0, shape.headWidth]);

@@ -2,7 +2,14 @@ import { Tensor, type InferenceSession } from "onnxruntime-web/wasm";
 import { beamSearch, type TokenCandidate } from "./beam-search.ts";
 import { createOnnxDecoder } from "./decoder.ts";
 import { CaptionerError } from "./errors.ts";
-import { factsOf, inspectImage, normalise, renderSquare, type ImageFacts, type ImageLimits } from "./pixels/preprocess.ts";
+import {
+  factsOf,
+  inspectImage,
+  normalise,
+  renderSquare,
+  type ImageFacts,
+  type ImageLimits,
+} from "./pixels/preprocess.ts";
 import type { Runtime } from "./runtime.ts";
 import { createSessionCache, type SessionStats, type VersionSource } from "./session.ts";
 import { createVersionCache, type LoadedVersion } from "./version.ts";

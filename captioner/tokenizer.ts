@@ -14,10 +14,7 @@ const TokenizerFile = z.object({
     type: z.literal("BPE"),
     vocab: z.record(z.string(), z.int().nonnegative()),
     merges: z.array(
-      z.union([
-        z.tuple([z.string(), z.string()]),
-        z.string().transform((pair) => pair.split(" ") as [string, string]),
-      ]),
+      z.union([z.tuple([z.string(), z.string()]), z.string().transform((pair) => pair.split(" ") as [string, string])]),
     ),
   }),
 });
@@ -84,9 +81,7 @@ export function createTokenizer(file: TokenizerFile): Tokenizer {
     vocabSize: texts.size,
     encode: (text) => {
       const utf8 = new TextEncoder();
-      return (text.match(word) ?? []).flatMap((piece) =>
-        encodeWord(utf8.encode(piece)).map((part) => ids.get(part)!),
-      );
+      return (text.match(word) ?? []).flatMap((piece) => encodeWord(utf8.encode(piece)).map((part) => ids.get(part)!));
     },
     decode: (tokens) => {
       const kept = tokens.filter((token) => !special.has(token)).map((token) => texts.get(token) ?? "");

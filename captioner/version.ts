@@ -32,8 +32,8 @@ export function createVersionCache(): { load(version: VersionSource): Promise<Lo
 
 async function readVersion(version: VersionSource): Promise<LoadedVersion> {
   const [model, generation, preprocessor, tokenizer] = await Promise.all(
-    ["config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json"].map(
-      (path) => readVerified(version, path),
+    ["config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json"].map((path) =>
+      readVerified(version, path),
     ),
   );
   return {

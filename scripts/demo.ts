@@ -83,8 +83,13 @@ async function adminToken(): Promise<string> {
 
 async function makeTenant(): Promise<Client> {
   const admin = new Client(options.url, await adminToken());
-  const tenant = await admin.call<{ id: string }>("POST", "/admin/tenants", { name: `Demo: ${options.taste}, seed ${seed}` });
-  const { key } = await admin.call<{ key: string }>("POST", `/admin/tenants/${tenant.id}/keys`, { name: "demo", scopes });
+  const tenant = await admin.call<{ id: string }>("POST", "/admin/tenants", {
+    name: `Demo: ${options.taste}, seed ${seed}`,
+  });
+  const { key } = await admin.call<{ key: string }>("POST", `/admin/tenants/${tenant.id}/keys`, {
+    name: "demo",
+    scopes,
+  });
   return new Client(options.url, key);
 }
 
@@ -128,7 +133,9 @@ async function demonstrate(): Promise<void> {
   const [rated, heldOut] = [join(folder, "rated"), join(folder, "held-out")];
   try {
     const client = await makeTenant();
-    console.log(`taste "${options.taste}", ${options.thumbs} thumbs, ${Number(options.noise) * 100} % of them wrong, seed ${seed}`);
+    console.log(
+      `taste "${options.taste}", ${options.thumbs} thumbs, ${Number(options.noise) * 100} % of them wrong, seed ${seed}`,
+    );
     const [ratedPictures, pictures] = await timed("drawing", () =>
       Promise.all([
         drawPictures(rated, Number(options.thumbs), ratedSeed + seed * 10_000),
@@ -137,7 +144,11 @@ async function demonstrate(): Promise<void> {
     );
     const before = await timed("captions_before", () => captionAll(client, "held-out, base version", pictures));
     const served = await timed("captions_to_rate", () => captionAll(client, "captions to rate", ratedPictures));
-    const opinions = await judge(rated, served.map((item) => item.caption), options.taste);
+    const opinions = await judge(
+      rated,
+      served.map((item) => item.caption),
+      options.taste,
+    );
     await timed("thumbs", async () => {
       for (const [index, caption] of served.entries()) {
         const up = opinions[index]!.approved !== isMistaken(index);
@@ -151,7 +162,8 @@ async function demonstrate(): Promise<void> {
       await client.caption(pictures[0]!.jpeg); // the first caption that the new version serves
       return finished;
     });
-    if (job.status !== "succeeded") console.log(`the job ${job.status}: ${job.status_reason?.code} ${job.status_reason?.message}`);
+    if (job.status !== "succeeded")
+      console.log(`the job ${job.status}: ${job.status_reason?.code} ${job.status_reason?.message}`);
     const after = await timed("captions_after", () => captionAll(client, "held-out, as now served", pictures));
 
     const said = { before: before.map((item) => item.caption), after: after.map((item) => item.caption) };
@@ -166,19 +178,35 @@ async function demonstrate(): Promise<void> {
       approvedAfter: judgedAfter[index]!.approved,
     }));
     console.log(`\n${pictures.length} held-out pictures, true taste\n${table(figures)}\n`);
-    console.log("named but not there    before:", list(hallucinatedKinds(judgedBefore)), " after:", list(hallucinatedKinds(judgedAfter)));
+    console.log(
+      "named but not there    before:",
+      list(hallucinatedKinds(judgedBefore)),
+      " after:",
+      list(hallucinatedKinds(judgedAfter)),
+    );
     for (const example of examples) {
-      console.log(`  ${example.approvedBefore ? "+" : "-"} ${example.before}\n  ${example.approvedAfter ? "+" : "-"} ${example.after}\n`);
+      console.log(
+        `  ${example.approvedBefore ? "+" : "-"} ${example.before}\n  ${example.approvedAfter ? "+" : "-"} ${example.after}\n`,
+      );
     }
-    for (const [name, value] of Object.entries(seconds)) console.log(`${name.replaceAll("_", " ").padEnd(22)} ${value.toFixed(1)} s`);
+    for (const [name, value] of Object.entries(seconds))
+      console.log(`${name.replaceAll("_", " ").padEnd(22)} ${value.toFixed(1)} s`);
     const title = `Taste "${options.taste}": ${options.thumbs} thumbs, seed ${seed}`;
     await writeFile(options.html, html(title, figures, seconds, examples));
     console.log(`report: ${options.html}`);
     if (options.json) {
       const settings = { taste: options.taste, thumbs: Number(options.thumbs), noise: Number(options.noise), seed };
       const versions = { before: before[0]!.version, after: after[0]!.version };
-      const all = { ...settings, job: { id: job.id, status: job.status, status_reason: job.status_reason ?? null }, versions, ...figures };
-      await writeFile(options.json, `${JSON.stringify({ ...all, evaluation: job.evaluation ?? null, seconds }, null, 2)}\n`);
+      const all = {
+        ...settings,
+        job: { id: job.id, status: job.status, status_reason: job.status_reason ?? null },
+        versions,
+        ...figures,
+      };
+      await writeFile(
+        options.json,
+        `${JSON.stringify({ ...all, evaluation: job.evaluation ?? null, seconds }, null, 2)}\n`,
+      );
     }
   } finally {
     await rm(folder, { recursive: true });

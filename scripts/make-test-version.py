@@ -17,8 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
-
 from dico.captioner import Captioner, CaptionerConfig, pad_captions, token_logps
 from dico.export.layout import PublishedVersion, write_version
 from dico.export.manifest import Lineage, public_key, read_version, sha256_hex
@@ -26,6 +24,7 @@ from dico.export.training_state import load_training_state
 from dico.pixels import load_pixels
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower, TowerConfig
+from PIL import Image, ImageDraw
 
 IMAGE_SIZE = 32
 WORDS = "a an the two three cat dog bird boat tree ball house in on of sea red blue green with and"

@@ -19,7 +19,13 @@ const trainerUrl = `http://127.0.0.1:${trainerPort}`;
 const wrangler = join(root, "node_modules/wrangler/bin/wrangler.js");
 const python = join(root, ".venv/bin/python");
 // No usage statistics, no look for updates: the service works behind a closed network.
-const quiet = { CI: "1", WRANGLER_SEND_METRICS: "false", WRANGLER_LOG: "warn", NO_UPDATE_NOTIFIER: "1", CLOUDFLARE_CF_FETCH_ENABLED: "false" };
+const quiet = {
+  CI: "1",
+  WRANGLER_SEND_METRICS: "false",
+  WRANGLER_LOG: "warn",
+  NO_UPDATE_NOTIFIER: "1",
+  CLOUDFLARE_CF_FETCH_ENABLED: "false",
+};
 
 const children: Child[] = [];
 let isStopping = false;
@@ -45,7 +51,8 @@ async function waitFor(url: string, what: string): Promise<void> {
     );
     if (up) return;
     if (asked > 0 && asked % 40 === 0) say(`waiting for ${what}: ${Math.round((Date.now() - started) / 1000)} s`);
-    if (Date.now() - started > 120_000) throw new Error(`${what} did not come up within two minutes; see ${dataDir}/logs`);
+    if (Date.now() - started > 120_000)
+      throw new Error(`${what} did not come up within two minutes; see ${dataDir}/logs`);
     await new Promise((wake) => setTimeout(wake, 250));
   }
 }
@@ -77,9 +84,11 @@ async function main(): Promise<void> {
     name: "gpu-worker",
     logFile: join(dataDir, "logs", "gpu-worker.log"),
     command: python,
-    args: ["-m", "uvicorn", "--factory", "server.app:create_app_from_env", "--host", "127.0.0.1"].concat(
-      ["--port", String(trainerPort), "--no-access-log"],
-    ),
+    args: ["-m", "uvicorn", "--factory", "server.app:create_app_from_env", "--host", "127.0.0.1"].concat([
+      "--port",
+      String(trainerPort),
+      "--no-access-log",
+    ]),
     cwd: root,
     env: {
       ...process.env,
@@ -94,9 +103,12 @@ async function main(): Promise<void> {
     name: "edge",
     logFile: join(dataDir, "logs", "edge.log"),
     command: process.execPath,
-    args: [wrangler, "dev", "--ip", "127.0.0.1", "--port", String(edgePort), "--inspector-port", "0"].concat(
-      ["--env-file", envFile, "--show-interactive-dev-session=false", ...state],
-    ),
+    args: [wrangler, "dev", "--ip", "127.0.0.1", "--port", String(edgePort), "--inspector-port", "0"].concat([
+      "--env-file",
+      envFile,
+      "--show-interactive-dev-session=false",
+      ...state,
+    ]),
     cwd: root,
     env: { ...process.env, ...quiet },
   });

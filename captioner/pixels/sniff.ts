@@ -90,7 +90,11 @@ function isMarker(byte: number): boolean {
   return byte !== 0 && byte !== 0xff && byte !== 0x01 && !(byte >= 0xd0 && byte <= 0xd8);
 }
 
-function jpegFrame(view: DataView, at: number, progressive: boolean): { width: number; height: number; workingBytes: number } {
+function jpegFrame(
+  view: DataView,
+  at: number,
+  progressive: boolean,
+): { width: number; height: number; workingBytes: number } {
   const [precision, height, width, components] = [
     view.getUint8(at + 2),
     view.getUint16(at + 3),
@@ -109,7 +113,7 @@ function readPng(bytes: Uint8Array): ImageHeader {
   const [width, height] = [view.getUint32(16), view.getUint32(20)];
   let orientation: Orientation = 1;
   let ended = false;
-  for (let at = 8; !ended; ) {
+  for (let at = 8; !ended;) {
     const length = view.getUint32(at);
     const type = ascii(bytes, at + 4, 4);
     if (at + 12 + length > bytes.length) throw unreadable("the image is truncated");
@@ -130,7 +134,7 @@ function readWebp(bytes: Uint8Array): ImageHeader {
   let picture: { width: number; height: number } | undefined;
   let frame: ImageHeader["frame"];
   let orientation: Orientation = 1;
-  for (let at = 12; at + 8 <= end; ) {
+  for (let at = 12; at + 8 <= end;) {
     const type = ascii(bytes, at, 4);
     const size = view.getUint32(at + 4, true);
     const body = at + 8;

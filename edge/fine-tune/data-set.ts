@@ -41,7 +41,9 @@ export function shortages(counts: Pick<DataSetCounts, "images" | "up" | "down">)
 }
 
 /** Counts of ratings that are not split yet. */
-export function countRatings(ratings: RatedCaption[]): Pick<DataSetCounts, "images" | "ratings" | "up" | "down" | "corrections"> {
+export function countRatings(
+  ratings: RatedCaption[],
+): Pick<DataSetCounts, "images" | "ratings" | "up" | "down" | "corrections"> {
   return {
     images: new Set(ratings.map(({ imageSha256 }) => imageSha256)).size,
     ratings: ratings.length,
@@ -100,8 +102,12 @@ export async function freeze(
       ratings: thumbs
         .toSorted((a, b) => (a.feedbackId < b.feedbackId ? -1 : 1))
         .map(({ caption, rating, correction, versionId, feedbackId, endUser }) => ({
-          ...{ caption, rating, correction, version: versionId },
-          ...{ feedback_id: feedbackId, end_user: endUser },
+          caption,
+          rating,
+          correction,
+          version: versionId,
+          feedback_id: feedbackId,
+          end_user: endUser,
         })),
     }));
   const counted = countRatings([...byImage.values()].flat());

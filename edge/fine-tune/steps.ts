@@ -3,7 +3,7 @@
 import { CaptionerError } from "../../captioner/errors.ts";
 import type { StoredReason } from "../../db/tenant-training.ts";
 import type { Gate } from "../contract/jobs.ts";
-import { SucceededData, TrainerCallback, TrainingMethod } from "../contract/trainer.ts";
+import { type SucceededData, TrainerCallback, TrainingMethod } from "../contract/trainer.ts";
 import type { TenantDeps } from "../http/context.ts";
 import { ApiError } from "../http/errors.ts";
 import { checkVersion, probeVersion, type CheckedVersion } from "../services/version-check.ts";
@@ -13,10 +13,7 @@ import { dataSetKey, freeze, shortages } from "./data-set.ts";
 import { judge } from "./gate.ts";
 import { createTrainerClient, TrainerRefusal } from "./trainer-client.ts";
 
-export type StepDeps = Pick<
-  TenantDeps,
-  "env" | "directory" | "captioner" | "tenantId" | "tenant" | "fetch" | "now"
->;
+export type StepDeps = Pick<TenantDeps, "env" | "directory" | "captioner" | "tenantId" | "tenant" | "fetch" | "now">;
 
 /** Why a job makes no version. */
 export type Failure = StoredReason;
@@ -60,7 +57,9 @@ export async function submit(deps: StepDeps, jobId: string): Promise<Outcome<nul
     await trainerOf(deps).submit(requestOf(deps, record));
   } catch (error) {
     if (!(error instanceof TrainerRefusal)) throw error;
-    console.error(JSON.stringify({ level: "error", job_id: jobId, message: error.message, cause: String(error.cause) }));
+    console.error(
+      JSON.stringify({ level: "error", job_id: jobId, message: error.message, cause: String(error.cause) }),
+    );
     return failed("TRAINER_REFUSED", "The GPU worker refused the job.");
   }
   const event = { type: "submitted", message: "The GPU worker took the job." } as const;
@@ -181,7 +180,9 @@ export async function fail(deps: StepDeps, jobId: string, failure: Failure): Pro
   const changes = { statusReason: failure };
   await deps.tenant.advanceJob({ id: jobId, to: "failed", event, changes, now: deps.now() });
   // A worker that goes on for nobody is stopped; it may be the very thing that does not answer.
-  await trainerOf(deps).cancel(jobId).catch(() => undefined);
+  await trainerOf(deps)
+    .cancel(jobId)
+    .catch(() => undefined);
 }
 
 export async function endCancelled(deps: StepDeps, jobId: string): Promise<void> {
@@ -193,7 +194,10 @@ function trainerOf(deps: StepDeps): ReturnType<typeof createTrainerClient> {
   return createTrainerClient(deps.env, deps.fetch);
 }
 
-function requestOf({ env }: StepDeps, { job, dataSet }: JobRecord): Parameters<ReturnType<typeof trainerOf>["submit"]>[0] {
+function requestOf(
+  { env }: StepDeps,
+  { job, dataSet }: JobRecord,
+): Parameters<ReturnType<typeof trainerOf>["submit"]>[0] {
   if (!dataSet) throw new Error("a job is submitted after its data set is frozen");
   const own = `${env.publicUrl}/internal/jobs/${job.id}`;
   return {

@@ -49,7 +49,9 @@ export function createTrainerClient(
       return undefined;
     }
     if (response.status >= 400 && response.status < 500 && ![401, 408, 425, 429].includes(response.status)) {
-      throw new TrainerRefusal(`The GPU worker refused the job (${response.status}).`, { cause: await response.text() });
+      throw new TrainerRefusal(`The GPU worker refused the job (${response.status}).`, {
+        cause: await response.text(),
+      });
     }
     const parsed = response.ok ? TrainerJob.safeParse(await response.json().catch(() => undefined)) : undefined;
     if (!parsed?.success) throw new TrainerUnavailable(`The GPU worker answered ${response.status} without a job.`);

@@ -35,7 +35,9 @@ async function stateOf(env: Env, { id, tenantId }: JobRow): Promise<InstanceStat
     try {
       await env.fineTune.create({ id, params: { tenantId, jobId: id } });
     } catch (error) {
-      console.error(JSON.stringify({ level: "error", job_id: id, message: "its Workflow does not answer", cause: String(error) }));
+      console.error(
+        JSON.stringify({ level: "error", job_id: id, message: "its Workflow does not answer", cause: String(error) }),
+      );
     }
     return "unknown";
   }

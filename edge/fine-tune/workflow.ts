@@ -46,7 +46,12 @@ export class FineTuneWorkflow extends WorkflowEntrypoint<Cloudflare.Env, JobPara
       console.error(JSON.stringify({ level: "error", job_id: jobId, cause: String(error) }));
       const unavailable = error instanceof Error && error.name === "TrainerUnavailable";
       const lost: Failure = unavailable
-        ? { code: "TRAINER_UNAVAILABLE", message: "The GPU worker does not answer.", retryable: true, fault: "provider" }
+        ? {
+            code: "TRAINER_UNAVAILABLE",
+            message: "The GPU worker does not answer.",
+            retryable: true,
+            fault: "provider",
+          }
         : { code: "INTERNAL", message: "Something failed on our side.", retryable: true, fault: "platform" };
       await step.do("give up", patient, () => fail(deps, jobId, lost));
     }
@@ -60,7 +65,12 @@ export class FineTuneWorkflow extends WorkflowEntrypoint<Cloudflare.Env, JobPara
 
     const ending = await this.#wait(deps, jobId, step);
     if (ending === "gone") {
-      return { code: "TRAINER_TIMEOUT", message: "The GPU worker never ended the job.", retryable: true, fault: "provider" };
+      return {
+        code: "TRAINER_TIMEOUT",
+        message: "The GPU worker never ended the job.",
+        retryable: true,
+        fault: "provider",
+      };
     }
     if (ending === "cancelled") {
       await step.do("end as cancelled", patient, () => endCancelled(deps, jobId));

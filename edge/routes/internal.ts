@@ -113,7 +113,14 @@ const postCallback = createRoute({
   },
   responses: {
     200: json(CallbackReceipt, "It is received."),
-    ...refusals("UNAUTHENTICATED", "INVALID_REQUEST", "INVALID_JSON", "JOB_ENDED", "BODY_TOO_LARGE", "SIGNATURE_INVALID"),
+    ...refusals(
+      "UNAUTHENTICATED",
+      "INVALID_REQUEST",
+      "INVALID_JSON",
+      "JOB_ENDED",
+      "BODY_TOO_LARGE",
+      "SIGNATURE_INVALID",
+    ),
   },
 });
 

@@ -31,7 +31,9 @@ type Reader = Pick<TenantDeps, "env" | "directory" | "tenant">;
  */
 export async function resolveVersion(deps: Reader, reference: string): Promise<ResolvedVersion> {
   const [model = "", alias = "production"] = reference.split("@");
-  const known = reference.startsWith("ver_") ? await findVersion(deps, reference) : await findAliased(deps, model, alias);
+  const known = reference.startsWith("ver_")
+    ? await findVersion(deps, reference)
+    : await findAliased(deps, model, alias);
   if (!known) throw new ApiError("MODEL_NOT_FOUND", `There is no ${reference}.`);
   const { manifestSha256 } = known.own ?? known.base;
   return { id: idOf(known), manifestSha256, manifest: await readManifest(deps, manifestSha256) };
@@ -81,7 +83,11 @@ async function findAliased(deps: Reader, model: string, alias: string): Promise<
 
 /** The base versions of a model, newest first. */
 export function baseVersions(deps: Pick<Deps, "directory">, model: string): Promise<BaseRow[]> {
-  return deps.directory.select().from(baseModels).where(eq(baseModels.model, model)).orderBy(desc(baseModels.createdAt));
+  return deps.directory
+    .select()
+    .from(baseModels)
+    .where(eq(baseModels.model, model))
+    .orderBy(desc(baseModels.createdAt));
 }
 
 /** @throws MODEL_NOT_FOUND */

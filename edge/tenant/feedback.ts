@@ -105,10 +105,7 @@ export async function ratedCaptions(
       and(
         or(
           inArray(feedback.versionId, baseVersions),
-          inArray(
-            feedback.versionId,
-            db.select({ id: versions.id }).from(versions).where(eq(versions.model, model)),
-          ),
+          inArray(feedback.versionId, db.select({ id: versions.id }).from(versions).where(eq(versions.model, model))),
         ),
         chosen && inArray(feedback.versionId, chosen),
         createdAfter ? gte(feedback.createdAt, new Date(createdAfter)) : undefined,

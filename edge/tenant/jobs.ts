@@ -113,7 +113,12 @@ export function recordDataSet(db: TenantDatabase, row: DataSetRow): DataSetRow {
     db.insert(dataSets).values(row).run();
     const { images, held_out, up, down } = row.counts;
     const message = `Froze ${images} images with ${up} thumbs up and ${down} down; ${held_out} images are held out.`;
-    addEvent(db, row.jobId, { type: "data_set_frozen", message, data: { id: row.id, counts: row.counts } }, row.createdAt);
+    addEvent(
+      db,
+      row.jobId,
+      { type: "data_set_frozen", message, data: { id: row.id, counts: row.counts } },
+      row.createdAt,
+    );
     return row;
   });
 }

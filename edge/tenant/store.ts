@@ -32,7 +32,8 @@ export class TenantStore extends DurableObject<Cloudflare.Env> {
 
   /** Looks after unfinished jobs, for as long as there are any. */
   override async alarm(): Promise<void> {
-    for (const failure of await wakeJobs(readEnv(this.env), jobs.activeJobs(this.#db))) jobs.advanceJob(this.#db, { ...failure, now: new Date() });
+    for (const failure of await wakeJobs(readEnv(this.env), jobs.activeJobs(this.#db)))
+      jobs.advanceJob(this.#db, { ...failure, now: new Date() });
     await this.#watchJobs();
   }
 

@@ -115,7 +115,12 @@ export function moveAlias(db: TenantDatabase, wanted: NewMove): AliasRow {
       .run();
     db.insert(aliasMoves)
       .values({
-        ...{ model, alias, move, reason, override, actor },
+        model,
+        alias,
+        move,
+        reason,
+        override,
+        actor,
         revision: row.revision,
         fromVersionId: current?.versionId ?? wanted.initial,
         toVersionId: to,
@@ -132,7 +137,10 @@ export function moveAlias(db: TenantDatabase, wanted: NewMove): AliasRow {
  *
  * @throws ALIAS_CONFLICT when there is nothing before it; PRECONDITION_FAILED
  */
-export function rollBackAlias(db: TenantDatabase, wanted: Omit<NewMove, "to" | "move" | "override" | "initial">): AliasRow {
+export function rollBackAlias(
+  db: TenantDatabase,
+  wanted: Omit<NewMove, "to" | "move" | "override" | "initial">,
+): AliasRow {
   const current = findAlias(db, wanted)?.alias;
   const arrival =
     current &&
@@ -171,7 +179,9 @@ export function publishVersion(db: TenantDatabase, version: VersionRow, now: Dat
     addEvent(db, job.id, { type: "published", message: `Version ${version.id} is there.`, data }, now);
     if (version.gate.verdict === "passed" && job.promote === "auto") promote(db, version, now);
     const passed = version.gate.verdict === "passed";
-    const message = passed ? "The job succeeded." : `The gate rejected the version: ${version.gate.reasons.join("; ")}.`;
+    const message = passed
+      ? "The job succeeded."
+      : `The gate rejected the version: ${version.gate.reasons.join("; ")}.`;
     const level = passed ? "info" : "warning";
     advanceJob(db, {
       id: job.id,
@@ -179,7 +189,14 @@ export function publishVersion(db: TenantDatabase, version: VersionRow, now: Dat
       event: { type: "ended", level, message, data },
       changes: passed
         ? {}
-        : { statusReason: { code: "GATE_REJECTED", message: version.gate.reasons.join("; "), retryable: false, fault: "user" } },
+        : {
+            statusReason: {
+              code: "GATE_REJECTED",
+              message: version.gate.reasons.join("; "),
+              retryable: false,
+              fault: "user",
+            },
+          },
       now,
     });
   });

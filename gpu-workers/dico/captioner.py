@@ -159,10 +159,7 @@ class Captioner(nn.Module):
 
     def cross_cache(self, encoder_hidden_states: Tensor) -> list[KeyValue]:
         """Each decoder layer's cross-attention keys and values, [E, H, S, D]."""
-        return [
-            layer.cross_keys_values(encoder_hidden_states)
-            for layer in self._decoder()
-        ]
+        return [layer.cross_keys_values(encoder_hidden_states) for layer in self._decoder()]
 
     def decode_states(
         self, input_ids: Tensor, cross: list[KeyValue], past: list[KeyValue] | None = None

@@ -24,8 +24,15 @@ from dico.data_set import RatedImage, read_data_set
 from dico.pixels import ImageError, load_pixels
 from dico.preferences import PreferenceModel, caption_features, fit_preferences, rewards
 from dico.quality import Quality, held_out_quality
-from dico.update import Example, ExampleSource, Hyperparameters, dico_update, fixed_lists
-from dico.update import StepReport, report_figures
+from dico.update import (
+    Example,
+    ExampleSource,
+    Hyperparameters,
+    StepReport,
+    dico_update,
+    fixed_lists,
+    report_figures,
+)
 
 # Below this many thumbs the held-out figures say nothing.
 FEWEST_THUMBS = 10

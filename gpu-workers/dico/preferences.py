@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ def hashed_words(text: str) -> Tensor:
     """Unigrams and bigrams of a caption, hashed, and its length: [HASHED_WIDTH + 1]."""
     words = ["^", *text.lower().split(), "$"]
     hashed = torch.zeros(HASHED_WIDTH + 1)
-    for gram in [*words[1:-1], *(" ".join(pair) for pair in zip(words, words[1:], strict=False))]:
+    for gram in [*words[1:-1], *(" ".join(pair) for pair in pairwise(words))]:
         hashed[zlib.crc32(gram.encode()) % HASHED_WIDTH] += 1.0
     hashed[-1] = len(words) - 2
     return hashed
@@ -59,7 +60,7 @@ class PreferenceModel:
     l2: float
 
     def logits(self, features: Tensor) -> Tensor:
-        """z of each caption, [K]: the log-odds of a thumbs-up."""
+        """Z of each caption, [K]: the log-odds of a thumbs-up."""
         return (features - self.mean) / self.spread @ self.weight + self.bias
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -17,7 +18,9 @@ from dico.search import beam_search
 from dico.tokenizer import Tokenizer
 
 FUNCTION_WORDS = frozenset(
-    "a an the of in on at to with and or by from for is are there next front left right above".split()
+    (
+        "a an the of in on at to with and or by from for is are there next front left right above"
+    ).split()
 )
 
 
@@ -56,9 +59,7 @@ def repeats(caption: str) -> bool:
     """Whether a content word's bigram comes twice or any content word three times."""
     words = caption.split()
     content = Counter(word for word in words if word not in FUNCTION_WORDS)
-    pairs = Counter(
-        pair for pair in zip(words, words[1:], strict=False) if not FUNCTION_WORDS & set(pair)
-    )
+    pairs = Counter(pair for pair in pairwise(words) if not FUNCTION_WORDS & set(pair))
     return any(n > 1 for n in pairs.values()) or any(n > 2 for n in content.values())
 
 

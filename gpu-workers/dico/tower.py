@@ -56,7 +56,9 @@ class ConvNorm(nn.Module):
             return
         bias = self.conv.bias
         mean, variance = self.norm.running_mean, self.norm.running_var
-        assert bias is not None and mean is not None and variance is not None
+        assert bias is not None
+        assert mean is not None
+        assert variance is not None
         scale = self.norm.weight / torch.sqrt(variance + self.norm.eps)
         with torch.no_grad():
             self.conv.weight.mul_(scale[:, None, None, None])

@@ -152,7 +152,9 @@ def _step_loss(
     """The loss of one batch with fresh losers; candidates below are [B, K], the winner first."""
     count = 1 + settings.losers
     rows = [_winner_and_losers(example, count, generator) for example in examples]
-    captions = [list(e.candidates.tokens[i]) for e, r in zip(examples, rows, strict=True) for i in r]
+    captions = [
+        list(e.candidates.tokens[i]) for e, r in zip(examples, rows, strict=True) for i in r
+    ]
     hidden = torch.stack([example.encoder_hidden_states for example in examples])
     shape = (len(examples), count)
     device = hidden.device
@@ -189,9 +191,7 @@ def _winner_and_losers(example: Example, count: int, generator: torch.Generator)
     return [winner, *losers] + [winner] * (count - 1 - len(losers))
 
 
-def _save(
-    path: Path, policy: Captioner, optimiser: torch.optim.Optimizer, step: int
-) -> None:
+def _save(path: Path, policy: Captioner, optimiser: torch.optim.Optimizer, step: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     torch.save(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Backoff:
-    """Waits that double up to a cap, each cut by chance so that many callers do not march in step."""
+    """Waits that double up to a cap, each cut by chance so that callers do not march in step."""
 
     first_seconds: float = 0.5
     cap_seconds: float = 30.0

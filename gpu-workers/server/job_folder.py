@@ -76,7 +76,9 @@ class JobFolder:
             return self.terminal["body"]["type"]
         if self.cancel_requested:
             return "cancelling"
-        states = [c["body"]["data"]["state"] for c in self.callbacks if c["body"]["type"] == "state"]
+        states = [
+            c["body"]["data"]["state"] for c in self.callbacks if c["body"]["type"] == "state"
+        ]
         return states[-1] if states else "queued"
 
     @property

@@ -39,7 +39,7 @@ class Settings:
     bases_dir: Path = Path("models")
     concurrent_jobs: int = 1
     training_command: tuple[str, ...] = (sys.executable, "-m", "dico", "update")
-    backoff: Backoff = Backoff()
+    backoff: Backoff = field(default_factory=Backoff)
     edge_patience_seconds: float = 3600.0
 
 

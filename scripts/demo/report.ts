@@ -35,8 +35,12 @@ function shareOfFacts(judged: Judgement[], pick: (item: Judgement) => number): n
 
 /** Shares over held-out pictures; facts count in grammatical captions only. */
 export function count(before: Judgement[], after: Judgement[], said: { before: string[]; after: string[] }): Figures {
-  const both = (measure: (judged: Judgement[]) => number): Change => ({ before: measure(before), after: measure(after) });
-  const words = (captions: string[]) => captions.reduce((sum, text) => sum + text.split(" ").length, 0) / captions.length;
+  const both = (measure: (judged: Judgement[]) => number): Change => ({
+    before: measure(before),
+    after: measure(after),
+  });
+  const words = (captions: string[]) =>
+    captions.reduce((sum, text) => sum + text.split(" ").length, 0) / captions.length;
   return {
     approval: both((judged) => share(judged, (item) => item.approved)),
     facts_wrong: both((judged) => shareOfFacts(judged, (item) => item.wrong)),

@@ -40,7 +40,10 @@ export async function sampleImage(folder: string, baseDir: string, python: strin
   const file = join(folder, "001.jpg");
   if (!existsSync(file)) {
     const env = { ...process.env, PYTHONPATH: join(root, "gpu-workers") };
-    await run(python, ["-m", "dico", "scenes", "--count", "4", "--seed", "4200000000", "--out", folder], { cwd: root, env });
+    await run(python, ["-m", "dico", "scenes", "--count", "4", "--seed", "4200000000", "--out", folder], {
+      cwd: root,
+      env,
+    });
   }
   return existsSync(file) ? relative(process.cwd(), file) : relative(process.cwd(), join(baseDir, "probe.png"));
 }

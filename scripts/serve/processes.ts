@@ -75,7 +75,9 @@ export function superviseChild({ name, logFile, command, args, cwd, env }: Child
       if (isStopped) return;
       failures = Date.now() - started > steadyMilliseconds ? 1 : failures + 1;
       const wait = Math.min(500 * 2 ** (failures - 1), longestWaitMilliseconds);
-      console.error(`[start] ${name} ended (${signal ?? code}); starting it again in ${wait / 1000} s; log: ${logFile}`);
+      console.error(
+        `[start] ${name} ended (${signal ?? code}); starting it again in ${wait / 1000} s; log: ${logFile}`,
+      );
       setTimeout(() => {
         if (!isStopped) start();
       }, wait);

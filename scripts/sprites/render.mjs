@@ -51,10 +51,7 @@ function iconSvg(set, name) {
 
 /** Clears the strip of blue along the lower edge of a drawing; what floats above it stays. */
 async function withoutWater(png) {
-  const { data, info } = await sharp(png)
-    .ensureAlpha()
-    .raw()
-    .toBuffer({ resolveWithObject: true });
+  const { data, info } = await sharp(png).ensureAlpha().raw().toBuffer({ resolveWithObject: true });
   for (let y = Math.floor(info.height * 0.66); y < info.height; y += 1) {
     for (let x = 0; x < info.width; x += 1) {
       const at = (y * info.width + x) * 4;

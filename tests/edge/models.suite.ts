@@ -3,7 +3,17 @@ import { beforeAll, describe, expect, test, vi } from "vitest";
 import { sha256Hex } from "../../captioner/digest.ts";
 import type { Alias, AliasMove, Model, Version, VersionSummary } from "../../edge/contract/models.ts";
 import { rateImages, runJob, sign, type MadeVersion } from "./fine-tune/loop.ts";
-import { adminToken, ask, call, captionProbe, makeTenant, publishBase, refused, versionFile, type TestTenant } from "./harness.ts";
+import {
+  adminToken,
+  ask,
+  call,
+  captionProbe,
+  makeTenant,
+  publishBase,
+  refused,
+  versionFile,
+  type TestTenant,
+} from "./harness.ts";
 
 interface List<Item> {
   data: Item[];
@@ -91,7 +101,7 @@ describe("models, versions and aliases", () => {
     const moves = await Promise.all(
       [first, second].map(({ versionId: version }) => call("PUT", production, { key, json: { version }, headers })),
     );
-    expect(moves.map(({ status }) => status).sort()).toEqual([200, 412]);
+    expect(moves.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 412]);
     await move(first.versionId, "*", { reason: "start of this test" });
     expect((await captionProbe(key)).version).toBe(first.versionId);
   });
@@ -123,7 +133,9 @@ describe("models, versions and aliases", () => {
     ]);
     expect(data[1]).toMatchObject({ reason: "complaints", actor: expect.stringMatching(/^key_/) });
     const page = await ask<List<AliasMove>>(200, "GET", `${production}/history?limit=3`, { key: own.key });
-    const rest = await ask<List<AliasMove>>(200, "GET", `${production}/history?cursor=${page.next_cursor}`, { key: own.key });
+    const rest = await ask<List<AliasMove>>(200, "GET", `${production}/history?cursor=${page.next_cursor}`, {
+      key: own.key,
+    });
     expect([...page.data, ...rest.data]).toEqual(data);
   });
 
@@ -131,7 +143,11 @@ describe("models, versions and aliases", () => {
     const path = `${production}/rollback`;
     await refused("INVALID_REQUEST", "POST", path, { key, json: { version: base } });
     await refused("INVALID_JSON", "POST", path, { key, body: "{", headers: { "content-type": "application/json" } });
-    await refused("UNSUPPORTED_MEDIA_TYPE", "POST", path, { key, body: "x", headers: { "content-type": "text/plain" } });
+    await refused("UNSUPPORTED_MEDIA_TYPE", "POST", path, {
+      key,
+      body: "x",
+      headers: { "content-type": "text/plain" },
+    });
     await refused("BODY_TOO_LARGE", "POST", path, { key, json: { reason: "x".repeat(1_000_001) } });
     for (const [method, end] of [
       ["GET", ""],
@@ -153,7 +169,9 @@ describe("models, versions and aliases", () => {
     const caption = await ask<{ version: string }>(201, "POST", "/v1/captions?model=scenes@trial", options);
     expect(caption.version).toBe(second.versionId);
     await refused("MODEL_NOT_FOUND", "POST", "/v1/captions?model=scenes@other", options);
-    const { data: [model] } = await ask<List<Model>>(200, "GET", "/v1/models", { key });
+    const {
+      data: [model],
+    } = await ask<List<Model>>(200, "GET", "/v1/models", { key });
     expect(model).toMatchObject({ id: "scenes", base_version: base });
     expect(model?.aliases.map(({ alias }) => alias)).toEqual(["production", "trial"]);
   });
@@ -190,7 +208,10 @@ describe("base versions", () => {
     const altered = new TextDecoder().decode(manifest).replace("scenes", "scened");
     const json = { manifest: new TextEncoder().encode(altered).toBase64(), signature };
     await refused("SIGNATURE_INVALID", "POST", path, { ...admin, json });
-    await refused("SIGNATURE_INVALID", "POST", path, { ...admin, json: { manifest: manifest.toBase64(), signature: "AAAA" } });
+    await refused("SIGNATURE_INVALID", "POST", path, {
+      ...admin,
+      json: { manifest: manifest.toBase64(), signature: "AAAA" },
+    });
     const signed = async (text: string): Promise<{ manifest: string; signature: string }> => {
       const bytes = new Uint8Array(new TextEncoder().encode(text));
       return { manifest: bytes.toBase64(), signature: await sign(bytes) };
@@ -210,9 +231,20 @@ describe("base versions", () => {
   test("requests that are not as described are refused", async () => {
     const path = "/admin/base_models";
     await refused("INVALID_REQUEST", "POST", path, { ...admin, json: { manifest: "%" } });
-    await refused("INVALID_JSON", "POST", path, { ...admin, body: "{", headers: { "content-type": "application/json" } });
-    await refused("UNSUPPORTED_MEDIA_TYPE", "POST", path, { ...admin, body: "x", headers: { "content-type": "text/plain" } });
-    await refused("BODY_TOO_LARGE", "POST", path, { ...admin, json: { manifest: "A".repeat(1_000_001), signature: "" } });
+    await refused("INVALID_JSON", "POST", path, {
+      ...admin,
+      body: "{",
+      headers: { "content-type": "application/json" },
+    });
+    await refused("UNSUPPORTED_MEDIA_TYPE", "POST", path, {
+      ...admin,
+      body: "x",
+      headers: { "content-type": "text/plain" },
+    });
+    await refused("BODY_TOO_LARGE", "POST", path, {
+      ...admin,
+      json: { manifest: "A".repeat(1_000_001), signature: "" },
+    });
   });
 
   test("a file is stored under its digest only", async () => {

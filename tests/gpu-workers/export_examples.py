@@ -7,11 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from PIL import Image
-
 from dico.captioner import Captioner, CaptionerConfig, pad_captions, token_logps
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower, TowerConfig
+from PIL import Image
 
 TOWER = TowerConfig(image_size=32, widths=(4, 8, 8, 12), num_kinds=7)
 TOKENIZER = Tokenizer.train(["a cat and a dog on the sea", "two red birds"], vocab_size=290)

@@ -46,9 +46,7 @@ else:
     result = {
         "status": "succeeded",
         "manifest_sha256": hashlib.sha256(files["manifest.json"]).hexdigest(),
-        "files": [
-            {"path": "config.json", "sha256": hashlib.sha256(b"{}").hexdigest(), "size": 2}
-        ],
+        "files": [{"path": "config.json", "sha256": hashlib.sha256(b"{}").hexdigest(), "size": 2}],
         "signature": "c2ln",
         "evaluation": {
             "examples": {"train": 1, "held_out": 1, "images": 2},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-
 from dico.captioner import Captioner, CaptionerConfig, pad_captions, token_logps
 
 CONFIG = CaptionerConfig(feature_width=6, feature_tokens=4, width=8, heads=2, encoder_ffn=8,

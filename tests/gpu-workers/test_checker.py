@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 from scene_examples import random_scene
-
 from scenes.checker import Fact, FactType, check, parse, repeats, shares
 from scenes.grammar import human_captions
 from scenes.kinds import KINDS

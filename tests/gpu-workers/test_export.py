@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from dico.captioner import Captioner
 from dico.export.graphs import decoder_graph, encoder_graph
 from dico.export.layout import ProbeError, PublishedVersion, write_layout, write_version

@@ -4,7 +4,6 @@ from itertools import combinations
 
 import pytest
 from scene_examples import random_scene
-
 from scenes.checker import check, parse
 from scenes.grammar import caption, human_captions
 from scenes.lexicon import article, kind_forms, tokens_of, vocabulary

@@ -8,12 +8,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnxruntime import InferenceSession
-
 from dico.captioner import Captioner
 from dico.export.graphs import decoder_graph, encoder_graph
 from dico.export.quantise import quantise_weights
 from export_examples import CONFIG, images, random_captioner, random_tower
+from onnxruntime import InferenceSession
 
 HEAD_WIDTH = CONFIG.width // CONFIG.heads
 CACHE = [

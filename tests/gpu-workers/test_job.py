@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 from dico.base_version import BaseVersion
 from dico.evaluators.clip import Clip, ClipConfig
 from dico.evaluators.storage import load_evaluators, save_evaluators
@@ -25,6 +23,7 @@ from dico.export.manifest import read_version
 from dico.pixels import load_pixels
 from dico.run_job import run_job
 from dico.search import beam_search
+from PIL import Image
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 PACKAGES = Path(__file__).parents[2] / "gpu-workers"
@@ -167,9 +166,7 @@ def test_evaluators_survive_their_file(tmp_path: Path) -> None:
     config = ClipConfig(feature_width=6, feature_tokens=4, width=8, heads=2, ffn=8, vocab_size=17)
     torch.manual_seed(0)
     clip, pac = Clip(config), Clip(config)
-    pac.load_state_dict(
-        clip.state_dict() | {"image_projection.weight": torch.eye(8)}
-    )
+    pac.load_state_dict(clip.state_dict() | {"image_projection.weight": torch.eye(8)})
     save_evaluators(tmp_path / "evaluators.safetensors", clip, pac)
     read_clip, read_pac = load_evaluators(tmp_path / "evaluators.safetensors")
     features = torch.randn(2, 4, 6)

@@ -8,8 +8,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
-
 from dico.export.manifest import (
     MANIFEST,
     SIGNATURE,
@@ -29,6 +27,7 @@ from dico.export.manifest import (
     version_id,
     write_manifest,
 )
+from pydantic import ValidationError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SEED = base64.b64encode(bytes(range(32))).decode()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-
 from dico.objective import dico_loss
 
 POLICY = [-9.0, -10.0, -11.0, -12.0, -13.0]
@@ -57,7 +56,7 @@ def test_gradient_of_the_first_vector() -> None:
 
 
 def test_an_unmoved_policy_costs_log_two() -> None:
-    """margin = 0 for each image, and -log(sigmoid(0)) = log 2."""
+    """Margin = 0 for each image, and -log(sigmoid(0)) = log 2."""
     logps, rewards = torch.randn(7, 5).double(), torch.rand(7, 5).double()
     result = dico_loss(logps, logps, rewards, beta=1.0, tau=3.0)
     assert float(result.loss) == pytest.approx(0.6931471805599453)
@@ -76,9 +75,7 @@ def test_permuting_the_candidates_changes_nothing() -> None:
     policy, reference, rewards = (torch.randn(4, 6).double() for _ in range(3))
     order = torch.randperm(6)
     first = dico_loss(policy, reference, rewards, beta=0.2, tau=2.0)
-    second = dico_loss(
-        policy[:, order], reference[:, order], rewards[:, order], beta=0.2, tau=2.0
-    )
+    second = dico_loss(policy[:, order], reference[:, order], rewards[:, order], beta=0.2, tau=2.0)
     torch.testing.assert_close(first.loss, second.loss)
     torch.testing.assert_close(first.gamma[:, order], second.gamma)
 

@@ -6,7 +6,6 @@ import random
 
 import pytest
 import torch
-
 from dico.candidates import Candidates
 from dico.preferences import caption_features, fit_preferences, hashed_words, rewards, roc_auc
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from scene_examples import random_scene
-
 from scenes.checker import check
 from scenes.cli import STYLES, add_scenes_commands
 from scenes.scene_json import scene_from_json, scene_to_json

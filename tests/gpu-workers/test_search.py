@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from dico.captioner import Captioner, CaptionerConfig, pad_captions, token_logps
 from dico.search import Candidate, beam_search, sample
 

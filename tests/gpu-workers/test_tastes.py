@@ -2,7 +2,6 @@
 
 import pytest
 from scene_examples import random_scene
-
 from scenes.checker import check, parse
 from scenes.grammar import human_captions
 from scenes.scene import Group, Relation, Scene

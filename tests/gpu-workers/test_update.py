@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from dico.candidates import CandidateMaker, score_sequences
 from dico.captioner import Captioner, CaptionerConfig
 from dico.evaluators.clip import Clip, ClipConfig
@@ -56,9 +55,7 @@ def same_weights(first: Captioner, second: Captioner) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_the_margin_starts_at_zero_and_grows(
-    reference: Captioner, examples: list[Example]
-) -> None:
+def test_the_margin_starts_at_zero_and_grows(reference: Captioner, examples: list[Example]) -> None:
     _, reports = train(reference, examples)
     assert reports[0].margin == pytest.approx(0.0, abs=1e-4)
     assert reports[-1].margin > 1.0

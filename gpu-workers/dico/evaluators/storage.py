@@ -49,4 +49,3 @@ def load_evaluators(path: Path) -> tuple[Clip, Clip]:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-

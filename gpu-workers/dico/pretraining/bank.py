@@ -13,16 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
-
-from dico.pretraining.tower import PLACE_NAMES, TIMES, normalise, to_pixels
-from dico.tower import Tower
 from scenes.composer import TRAINING_STYLES, draw_scene, style_of
 from scenes.grammar import caption, human_captions
 from scenes.kinds import COLOURS, KINDS
 from scenes.sampler import sample_scene
 from scenes.scene import Relation, Scene
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from dico.pretraining.tower import PLACE_NAMES, TIMES, normalise, to_pixels
+from dico.tower import Tower
 
 BANK_SEED = 100_000_000
 _MIRROR = {"left of": "right of", "right of": "left of"}
@@ -57,7 +57,9 @@ def corrupted_caption(scene: Scene, seed: int) -> str:
 def _corrupted(scene: Scene, generator: random.Random) -> Scene:
     index = generator.randrange(len(scene.groups))
     group = scene.groups[index]
-    change = generator.choice(("kind", "kind", "count", "colour", "relation", "relation", "setting"))
+    change = generator.choice(
+        ("kind", "kind", "count", "colour", "relation", "relation", "setting")
+    )
     if change == "relation" and scene.relations:
         swapped = tuple(
             replace(relation, name=_MIRROR[relation.name])

@@ -1,4 +1,4 @@
-"""Cross-entropy pre-training of the captioner: the checkpoint that DiCO starts from and keeps to."""
+"""Cross-entropy pre-training of the captioner: what DiCO starts from and keeps to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scenes.kinds import KINDS
 from torch import Tensor, nn
 
 from dico.captioner import Captioner, CaptionerConfig, pad_captions, token_logps
@@ -13,7 +14,6 @@ from dico.pretraining.bank import Bank
 from dico.pretraining.clock import Budget, warm_cosine
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower
-from scenes.kinds import KINDS
 
 
 def cross_entropy(captioner: Captioner, features: Tensor, captions: list[list[int]]) -> Tensor:

@@ -56,9 +56,7 @@ class TextTokens:
         return pad_captions(chosen, self._config)[1]
 
 
-def train_clip(
-    folder: Path, tower: Tower, *, minutes: float, seed: int, batch: int = 64
-) -> Clip:
+def train_clip(folder: Path, tower: Tower, *, minutes: float, seed: int, batch: int = 64) -> Clip:
     """Trains CLIP on the bank until the minutes are spent, or goes on where it stopped."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)

@@ -7,6 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+from scenes.checker import check, shares
+from scenes.composer import draw_scene
+from scenes.grammar import caption
+from scenes.sampler import sample_scene
+from scenes.scene import Scene
 
 from dico.captioner import Captioner, CaptionerConfig, pad_captions
 from dico.evaluators.clip import Clip
@@ -15,11 +20,6 @@ from dico.pretraining.tower import HELD_OUT_SEED, normalise, to_pixels
 from dico.search import beam_search
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower
-from scenes.checker import check, shares
-from scenes.composer import draw_scene
-from scenes.grammar import caption
-from scenes.sampler import sample_scene
-from scenes.scene import Scene
 
 
 @torch.no_grad()

@@ -11,6 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from scenes.composer import HELD_OUT_STYLE, TRAINING_STYLES, draw_scene
+from scenes.grammar import human_captions
+from scenes.kinds import KINDS
+from scenes.sampler import sample_scene
 
 from dico.captioner import Captioner, CaptionerConfig
 from dico.evaluators.storage import file_digest, save_evaluators
@@ -30,10 +34,6 @@ from dico.pretraining.tower import (
 )
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower, TowerConfig
-from scenes.composer import HELD_OUT_STYLE, TRAINING_STYLES, draw_scene
-from scenes.grammar import human_captions
-from scenes.kinds import KINDS
-from scenes.sampler import sample_scene
 
 VOCABULARY_SCENES = 6_000
 PROBE_SEED = HELD_OUT_SEED + 900_000

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset
-
-from dico.pretraining.clock import Budget, warm_cosine
-from dico.tower import Tower, TowerConfig
 from scenes.composer import TRAINING_STYLES, cells_from_boxes, draw_collage, draw_scene, kind_cells
 from scenes.kinds import COLOURS, INDEX_BY_NAME
 from scenes.places import PLACES
 from scenes.sampler import Box, sample_scene
 from scenes.scene import Scene
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from dico.pretraining.clock import Budget, warm_cosine
+from dico.tower import Tower, TowerConfig
 
 TIMES = ("day", "night", "dawn", "sunset")
 WEATHERS = ("clear", "rain", "snow", "fog")
@@ -78,7 +78,9 @@ def collage_sample(seed: int, config: TowerConfig) -> Sample:
     kinds = torch.from_numpy(cells_from_boxes(things, cells).astype(np.int64)).flatten()
     nothing = torch.full((cells * cells,), IGNORE)
     boxes = [box for _, box in things]
-    return Sample(to_pixels(image), kinds, nothing, _centres(boxes, cells), torch.full((3,), IGNORE))
+    return Sample(
+        to_pixels(image), kinds, nothing, _centres(boxes, cells), torch.full((3,), IGNORE)
+    )
 
 
 def scene_sample(scene: Scene, config: TowerConfig, style: str | None = None) -> Sample:
@@ -158,7 +160,9 @@ def train_tower(
     torch.set_num_threads(1)
     config = TowerConfig()
     tower, heads = Tower(config), TowerHeads(config.widths[-1])
-    tower = tower.to(memory_format=torch.channels_last)
+    for parameter in tower.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     parameters = [*tower.parameters(), *heads.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.02)
     budget = Budget(
@@ -191,9 +195,7 @@ def train_tower(
                 _Stream(config, collages, start), batch, num_workers=1, prefetch_factor=4
             )
             stream = iter(loader)
-        phase = (
-            share / COLLAGE_SHARE if collages else (share - COLLAGE_SHARE) / (1 - COLLAGE_SHARE)
-        )
+        phase = share / COLLAGE_SHARE if collages else (share - COLLAGE_SHARE) / (1 - COLLAGE_SHARE)
         factor = warm_cosine(phase) * (1.0 if collages else 0.8)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * factor

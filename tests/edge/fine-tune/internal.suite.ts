@@ -40,7 +40,16 @@ describe("what a GPU worker calls", () => {
       ["POST", `${root()}/callbacks`],
     ] as const;
     const unknown = request.job_token.replace(/_[0-9a-z]{26}_/, "_00000000000000000000000000_");
-    const wrong = [undefined, "", tenant.key, env.ADMIN_TOKEN, env.TRAINER_TOKEN, other.job_token, ended.job_token, unknown];
+    const wrong = [
+      undefined,
+      "",
+      tenant.key,
+      env.ADMIN_TOKEN,
+      env.TRAINER_TOKEN,
+      other.job_token,
+      ended.job_token,
+      unknown,
+    ];
     for (const key of [...wrong, `${request.job_token}x`, request.job_token.slice(0, -1)]) {
       for (const [method, path] of operations) await refused("UNAUTHENTICATED", method, path, { key });
       expect((await call("HEAD", `${root()}/artifacts/${digest}`, { key })).status).toBe(401);
@@ -108,7 +117,11 @@ describe("what a GPU worker calls", () => {
     ];
     for (const forgery of forgeries) expect((await tell(request, progress, forgery)).status).toBe(422);
     const headers = { "webhook-id": "x", "webhook-timestamp": "now", "webhook-signature": "v2,AAAA v1,%%%" };
-    await refused("SIGNATURE_INVALID", "POST", `${root()}/callbacks`, { key: request.job_token, json: progress, headers });
+    await refused("SIGNATURE_INVALID", "POST", `${root()}/callbacks`, {
+      key: request.job_token,
+      json: progress,
+      headers,
+    });
     await refused("SIGNATURE_INVALID", "POST", `${root()}/callbacks`, { key: request.job_token, json: progress });
     const path = `/v1/fine_tuning/jobs/${request.job_id}/events`;
     const { data } = await ask<{ data: { type: string }[] }>(200, "GET", path, { key: tenant.key });

@@ -48,7 +48,12 @@ describe("fine-tune jobs", () => {
   test("thumbs become a version that serves the next caption, and every hop names the one before", async () => {
     const before = await captionProbe(key);
     const started = await startJob(key, { promote: "auto", metadata: { purpose: "first" }, seed: 7 });
-    expect(started).toMatchObject({ status: "validating", version: null, data_set: null, base_version: before.version });
+    expect(started).toMatchObject({
+      status: "validating",
+      version: null,
+      data_set: null,
+      base_version: before.version,
+    });
     const { request, authorization } = await submitted(started.id);
     expect(authorization).toBe(`Bearer ${env.TRAINER_TOKEN}`);
     expect(request).toMatchObject({ job_id: started.id, seed: 7, model: "scenes" });
@@ -91,10 +96,12 @@ describe("fine-tune jobs", () => {
   });
 
   test("events are read page by page, oldest first, each once", async () => {
-    const { data: [job] } = await ask<List<Job>>(200, "GET", `${path}?status=succeeded&limit=1`, { key });
+    const {
+      data: [job],
+    } = await ask<List<Job>>(200, "GET", `${path}?status=succeeded&limit=1`, { key });
     const all = (await eventsOf(key, job?.id ?? "")).data;
     const seen: JobEvent[] = [];
-    for (let cursor = "0"; cursor; ) {
+    for (let cursor = "0"; cursor;) {
       const url = `${path}/${job?.id}/events?limit=4&cursor=${cursor}`;
       const page = await ask<List<JobEvent>>(200, "GET", url, { key });
       seen.push(...page.data);
@@ -142,7 +149,9 @@ describe("fine-tune jobs", () => {
     for (const once of ["outcome", "published", "ended"]) {
       expect(data.filter(({ type }) => type === once)).toHaveLength(1);
     }
-    const { data: versions } = await ask<List<{ job: string | null }>>(200, "GET", "/v1/models/scenes/versions", { key });
+    const { data: versions } = await ask<List<{ job: string | null }>>(200, "GET", "/v1/models/scenes/versions", {
+      key,
+    });
     expect(versions.filter(({ job }) => job === id)).toHaveLength(1);
   });
 

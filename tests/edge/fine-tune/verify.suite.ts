@@ -41,7 +41,12 @@ describe("verifying a version", () => {
 
   test("another signature fails the job", async () => {
     const other = new Uint8Array(64).toBase64();
-    expect(await endWith(() => undefined, (data) => void (data.signature = other))).toBe("SIGNATURE_INVALID");
+    expect(
+      await endWith(
+        () => undefined,
+        (data) => void (data.signature = other),
+      ),
+    ).toBe("SIGNATURE_INVALID");
   });
 
   test("a probe that it does not answer as promised fails the job", async () => {
@@ -56,7 +61,12 @@ describe("verifying a version", () => {
   });
 
   test("a manifest that was never uploaded fails the job", async () => {
-    expect(await endWith(() => undefined, (data) => void (data.manifest_sha256 = zeros))).toBe("FILES_MISSING");
+    expect(
+      await endWith(
+        () => undefined,
+        (data) => void (data.manifest_sha256 = zeros),
+      ),
+    ).toBe("FILES_MISSING");
   });
 
   test("a model that cannot be run fails the job", async () => {
