@@ -29,6 +29,9 @@ export function createTrainerClient(
 ): TrainerClient {
   const send = async (method: string, path: string, body?: unknown): Promise<TrainerJob | undefined> => {
     let response: Response;
+    // Cleared after use: workerd dies of an AbortSignal.timeout that outlives its Workflow run.
+    const controller = new AbortController();
+    const timer = setTimeout(() => controller.abort(), timeoutMilliseconds);
     try {
       response = await doFetch(trainerUrl + path, {
         method,
@@ -39,10 +42,12 @@ export function createTrainerClient(
           ...(body !== undefined && { "content-type": "application/json" }),
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),
-        signal: AbortSignal.timeout(timeoutMilliseconds),
+        signal: controller.signal,
       });
     } catch (error) {
       throw new TrainerUnavailable("The GPU worker could not be reached.", { cause: error });
+    } finally {
+      clearTimeout(timer);
     }
     if (response.status === 404 && method !== "POST") {
       await response.body?.cancel();
