@@ -18,8 +18,17 @@ const edgeUrl = `http://127.0.0.1:${edgePort}`;
 const trainerUrl = `http://127.0.0.1:${trainerPort}`;
 const wrangler = join(root, "node_modules/wrangler/bin/wrangler.js");
 const python = join(root, ".venv/bin/python");
-// No usage statistics, no look for updates: the service works behind a closed network.
+// No usage statistics, no look for updates: the service works behind a closed network. Wrangler's
+// local trace collector is off: it fails on Workflows and takes workerd down with it.
 const quiet = {
+  CI: "1",
+  WRANGLER_SEND_METRICS: "false",
+  WRANGLER_LOG: "warn",
+  NO_UPDATE_NOTIFIER: "1",
+  CLOUDFLARE_CF_FETCH_ENABLED: "false",
+  X_LOCAL_OBSERVABILITY
+X_BROWSER_HEADFUL: "false",
+};
   CI: "1",
   WRANGLER_SEND_METRICS: "false",
   WRANGLER_LOG: "warn",

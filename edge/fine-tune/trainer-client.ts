@@ -29,7 +29,6 @@ export function createTrainerClient(
 ): TrainerClient {
   const send = async (method: string, path: string, body?: unknown): Promise<TrainerJob | undefined> => {
     let response: Response;
-    // Cleared after use: workerd dies of an AbortSignal.timeout that outlives its Workflow run.
     const controller = new AbortController();
     const timer = setTimeout(() => controller.abort(), timeoutMilliseconds);
     try {
