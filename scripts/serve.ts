@@ -26,8 +26,7 @@ const quiet = {
   WRANGLER_LOG: "warn",
   NO_UPDATE_NOTIFIER: "1",
   CLOUDFLARE_CF_FETCH_ENABLED: "false",
-  X_LOCAL_OBSERVABILITY
-X_BROWSER_HEADFUL: "false",
+  X_LOCAL_OBSERVABILITY: "false",
 };
   CI: "1",
   WRANGLER_SEND_METRICS: "false",
