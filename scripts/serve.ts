@@ -28,12 +28,6 @@ const quiet = {
   CLOUDFLARE_CF_FETCH_ENABLED: "false",
   X_LOCAL_OBSERVABILITY: "false",
 };
-  CI: "1",
-  WRANGLER_SEND_METRICS: "false",
-  WRANGLER_LOG: "warn",
-  NO_UPDATE_NOTIFIER: "1",
-  CLOUDFLARE_CF_FETCH_ENABLED: "false",
-};
 
 const children: Child[] = [];
 let isStopping = false;
