@@ -54,9 +54,16 @@ export default defineConfig({
         test: {
           name: "node",
           environment: "node",
-          include: ["tests/captioner/**/*.test.ts", "tests/db/**/*.test.ts", "tests/scripts/**/*.test.ts"],
+          include: ["tests/captioner/**/*.test.ts", "tests/architecture/**/*.test.ts"],
           exclude: ["tests/captioner/workerd/**"],
           testTimeout: 60_000,
+        },
+      },
+      {
+        test: {
+          name: "loop",
+          environment: "node",
+          include: ["tests/loop/**/*.test.ts"],
         },
       },
     ],

@@ -2,7 +2,7 @@
 // die; the base version published; a demo tenant with a key.
 //   EDGE_PORT 8787   TRAINER_PORT 8788   DATA_DIR .data   BASE_DIR models/scenes-base
 //   EXTRA_TRUSTED_KEYS  further Ed25519 public keys, base64, that may sign versions
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { demoTenant, sampleImage } from "./serve/demo-tenant.ts";
 import { requireFreePort, run, superviseChild, type Child } from "./serve/processes.ts";
@@ -115,8 +115,11 @@ async function main(): Promise<void> {
     env: { ...process.env, ...quiet },
   });
   children.push(trainer, edge);
-  const notePids = (): Promise<void> =>
-    writeFile(join(dataDir, "pids.json"), JSON.stringify({ gpu_worker: trainer.pid(), edge: edge.pid() }));
+  const notePids = async (): Promise<void> => {
+    const file = join(dataDir, "pids.json");
+    await writeFile(`${file}.partial`, JSON.stringify({ gpu_worker: trainer.pid(), edge: edge.pid() }));
+    await rename(`${file}.partial`, file);
+  };
   for (const child of children) child.onStart(notePids);
   await notePids();
   await Promise.all([waitFor(trainerUrl, "the GPU worker"), waitFor(edgeUrl, "the edge")]);

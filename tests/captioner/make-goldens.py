@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from tokenizers import Tokenizer as HfTokenizer
-
 from dico.export.training_state import load_training_state
 from dico.pixels import load_pixels
 from dico.search import beam_search
+from PIL import Image
+from tokenizers import Tokenizer as HfTokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "tests/fixtures/pixels"
