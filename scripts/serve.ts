@@ -126,7 +126,7 @@ async function main(): Promise<void> {
 
   const base = await publishBase(edgeUrl, secrets.admin_token, baseDir, say);
   const demo = await demoTenant(join(dataDir, "demo.json"), edgeUrl, secrets.admin_token);
-  const image = await sampleImage(join(dataDir, "samples"), baseDir, python, root);
+  const image = await sampleImage(join(dataDir, "samples"), python, root);
   const said = await firstCaption(demo.key, join(baseDir, base.probe.image));
   if (said !== base.probe.expected_caption) {
     throw new Error(`the base version says "${said}" to its probe image instead of "${base.probe.expected_caption}"`);

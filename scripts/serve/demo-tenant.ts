@@ -35,15 +35,12 @@ export async function demoTenant(file: string, url: string, adminToken: string):
   return demo;
 }
 
-/** Draws a few scenes once; gives the path of one. */
-export async function sampleImage(folder: string, baseDir: string, python: string, root: string): Promise<string> {
-  const file = join(folder, "001.jpg");
-  if (!existsSync(file)) {
+/** Draws enough scenes for a first job, once; gives the path of one. */
+export async function sampleImage(folder: string, python: string, root: string): Promise<string> {
+  if (!existsSync(join(folder, "024.jpg"))) {
     const env = { ...process.env, PYTHONPATH: join(root, "gpu-workers") };
-    await run(python, ["-m", "dico", "scenes", "--count", "4", "--seed", "4200000000", "--out", folder], {
-      cwd: root,
-      env,
-    });
+    const drawing = ["-m", "dico", "scenes", "--count", "24", "--seed", "4200000000", "--style", "trained"];
+    await run(python, [...drawing, "--out", folder], { cwd: root, env });
   }
-  return existsSync(file) ? relative(process.cwd(), file) : relative(process.cwd(), join(baseDir, "probe.png"));
+  return relative(process.cwd(), join(folder, "001.jpg"));
 }
