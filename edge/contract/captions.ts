@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { imageMediaTypes } from "../../db/value-lists.ts";
-import { deletedOf, listOf, pageQuery } from "./common.ts";
+import { deletedOf, listOf, pageQuery } from "./shapes.ts";
 import { CaptionId, Timestamp, VersionId } from "./ids.ts";
 import { Sha256 } from "./trainer.ts";
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { feedbackReasons, ratings } from "../../db/value-lists.ts";
-import { listOf, pageQuery } from "./common.ts";
+import { listOf, pageQuery } from "./shapes.ts";
 import { CaptionId, FeedbackId, Timestamp, VersionId } from "./ids.ts";
 
 export const EndUser = z

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { eventLevels, faults, gateVerdicts, jobEventTypes, jobStatuses, promotions } from "../../db/value-lists.ts";
-import { listOf, Metadata, pageQuery } from "./common.ts";
+import { listOf, Metadata, pageQuery } from "./shapes.ts";
 import { DataSetId, JobId, Timestamp, VersionId } from "./ids.ts";
 import { DataSetCounts, DataSetDropped, Evaluation, Sha256, TrainingMethod } from "./trainer.ts";
 

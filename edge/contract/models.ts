@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { aliasMoves } from "../../db/value-lists.ts";
-import { listOf, pageQuery } from "./common.ts";
+import { listOf, pageQuery } from "./shapes.ts";
 import { JobId, Timestamp, VersionId } from "./ids.ts";
 import { Gate, ModelName } from "./jobs.ts";
 import { ArtifactFile, Sha256 } from "./trainer.ts";

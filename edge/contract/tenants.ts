@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { scopes } from "../../db/value-lists.ts";
-import { deletedOf, listOf, pageQuery } from "./common.ts";
+import { deletedOf, listOf, pageQuery } from "./shapes.ts";
 import { KeyId, TenantId, Timestamp } from "./ids.ts";
 
 const Name = z.string().trim().min(1).max(128).meta({ description: "For people." });

@@ -18,18 +18,16 @@ const headsAtOnce = 6;
 
 type Sources = Pick<TenantDeps, "env" | "directory" | "tenant" | "tenantId">;
 
-/** Thumbs on captions of a model's versions, newest first, and how many were one too many. */
+/** Thumbs on captions of a model's versions, newest first, and how many were too many. */
 export async function readRatings(
   deps: Pick<TenantDeps, "directory" | "tenant">,
   model: string,
   filter: StoredFeedbackFilter,
-): Promise<{ ratings: RatedCaption[]; isCut: boolean }> {
+): Promise<{ ratings: RatedCaption[]; excess: number }> {
   const bases = await baseVersions(deps, model);
-  const found = await deps.tenant.ratedCaptions(
-    { model, baseVersions: bases.map(({ versionId }) => versionId), ...filter },
-    mostRatings + 1,
-  );
-  return { ratings: found.slice(0, mostRatings), isCut: found.length > mostRatings };
+  const wanted = { model, baseVersions: bases.map(({ versionId }) => versionId), ...filter };
+  const { ratings, total } = await deps.tenant.ratedCaptions(wanted, mostRatings);
+  return { ratings, excess: total - ratings.length };
 }
 
 /** What is missing for a job, as sentences; empty where nothing is. */
@@ -76,7 +74,7 @@ export async function freeze(
   deps: Sources,
   job: { id: string; dataSetId: string; model: string; baseManifestSha256: string; filter: StoredFeedbackFilter },
 ): Promise<FrozenDataSet> {
-  const { ratings, isCut } = await readRatings(deps, job.model, job.filter);
+  const { ratings, excess } = await readRatings(deps, job.model, job.filter);
   const byImage = Map.groupBy(ratings, ({ imageSha256 }) => imageSha256);
   const missing = await findMissing(deps, [...byImage.keys()]);
   const dropped: DataSetDropped[] = [];
@@ -86,8 +84,7 @@ export async function freeze(
     byImage.delete(digest);
   }
   if (lost > 0) dropped.push({ reason: "image_missing", count: lost });
-  // How many more there are is not counted: it would mean reading them all.
-  if (isCut) dropped.push({ reason: "over_limit", count: 1 });
+  if (excess > 0) dropped.push({ reason: "over_limit", count: excess });
 
   const heldOut = heldOutImages(byImage.keys());
   const examples = [...byImage.entries()]

@@ -1,4 +1,4 @@
-import type { ProblemItem } from "../contract/common.ts";
+import type { ProblemItem } from "../contract/shapes.ts";
 
 /** Every refusal there is: its status, its title, and whether trying again may help. */
 export const problems = {

@@ -1,7 +1,7 @@
 import type { MiddlewareHandler } from "hono";
 import { z } from "zod";
 import type { Scope } from "../../db/value-lists.ts";
-import { Problem } from "../contract/common.ts";
+import { Problem } from "../contract/shapes.ts";
 import { requireAdmin, requireScope } from "./auth.ts";
 import type { AppEnv, TenantEnv } from "./context.ts";
 import { problems, type ProblemCode } from "./errors.ts";

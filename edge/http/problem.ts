@@ -3,7 +3,7 @@ import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { z } from "zod";
 import { CaptionerError } from "../../captioner/errors.ts";
-import type { Problem } from "../contract/common.ts";
+import type { Problem } from "../contract/shapes.ts";
 import type { AppEnv } from "./context.ts";
 import { ApiError, problems, type ProblemCode } from "./errors.ts";
 import { itemsOf } from "./validation.ts";

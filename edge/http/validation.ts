@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import type { ProblemItem } from "../contract/common.ts";
+import type { ProblemItem } from "../contract/shapes.ts";
 
 type Issue = z.core.$ZodIssue;
 

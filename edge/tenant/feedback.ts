@@ -82,13 +82,22 @@ export interface RatedFilter {
   createdBefore?: string | undefined;
 }
 
-/** Thumbs with their captions, newest first, at most `limit`. */
+/** Thumbs with their captions, newest first, at most `limit`, and how many there are in all. */
 export async function ratedCaptions(
   db: TenantDatabase,
   { model, baseVersions, versions: chosen, createdAfter, createdBefore }: RatedFilter,
   limit: number,
-): Promise<RatedCaption[]> {
-  return db
+): Promise<{ ratings: RatedCaption[]; total: number }> {
+  const wanted = and(
+    or(
+      inArray(feedback.versionId, baseVersions),
+      inArray(feedback.versionId, db.select({ id: versions.id }).from(versions).where(eq(versions.model, model))),
+    ),
+    chosen && inArray(feedback.versionId, chosen),
+    createdAfter ? gte(feedback.createdAt, new Date(createdAfter)) : undefined,
+    createdBefore ? lt(feedback.createdAt, new Date(createdBefore)) : undefined,
+  );
+  const ratings = await db
     .select({
       feedbackId: feedback.id,
       endUser: feedback.endUser,
@@ -101,17 +110,8 @@ export async function ratedCaptions(
     })
     .from(feedback)
     .innerJoin(captions, eq(captions.id, feedback.captionId))
-    .where(
-      and(
-        or(
-          inArray(feedback.versionId, baseVersions),
-          inArray(feedback.versionId, db.select({ id: versions.id }).from(versions).where(eq(versions.model, model))),
-        ),
-        chosen && inArray(feedback.versionId, chosen),
-        createdAfter ? gte(feedback.createdAt, new Date(createdAfter)) : undefined,
-        createdBefore ? lt(feedback.createdAt, new Date(createdBefore)) : undefined,
-      ),
-    )
+    .where(wanted)
     .orderBy(desc(feedback.id))
     .limit(limit);
+  return { ratings, total: await db.$count(feedback, wanted) };
 }

@@ -79,7 +79,7 @@ export class TenantStore extends DurableObject<Cloudflare.Env> {
     return settle(() => idempotency.forgetIdempotent(this.#db, key));
   }
 
-  /** Thumbs with their captions, newest first, at most `limit`. */
+  /** Thumbs with their captions, newest first, at most `limit`, and how many there are in all. */
   ratedCaptions(filter: feedback.RatedFilter, limit: number) {
     return settle(() => feedback.ratedCaptions(this.#db, filter, limit));
   }

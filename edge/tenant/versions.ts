@@ -39,7 +39,7 @@ export function listAliases(db: TenantDatabase): AliasRow[] {
   return db.select().from(aliases).orderBy(aliases.alias).all();
 }
 
-/** The tenant's own versions of a model; `after` is a time in milliseconds. */
+/** The tenant's own versions of a model, the newest job's first; `after` is a job's id. */
 export function listVersions(
   db: TenantDatabase,
   { model, limit, after }: PageRequest & { model: string },

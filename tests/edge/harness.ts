@@ -3,7 +3,7 @@ import { env, exports } from "cloudflare:workers";
 import { expect } from "vitest";
 import type { Scope } from "../../db/value-lists.ts";
 import { scopes } from "../../db/value-lists.ts";
-import type { Problem } from "../../edge/contract/common.ts";
+import type { Problem } from "../../edge/contract/shapes.ts";
 import type { CreatedKey, Tenant } from "../../edge/contract/tenants.ts";
 import { checkAnswer } from "./description.ts";
 

@@ -2,6 +2,8 @@ import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Job, JobEvent } from "../../../edge/contract/jobs.ts";
 import type { DataSet } from "../../../edge/contract/trainer.ts";
+import { imageKey } from "../../../edge/services/images.ts";
+import { unwrap } from "../../../edge/tenant/result.ts";
 import { sha256Hex } from "../../../captioner/digest.ts";
 import { ask, call, captionProbe, makeKey, makeTenant, publishBase, refused, type TestTenant } from "../harness.ts";
 import {
@@ -108,6 +110,19 @@ describe("fine-tune jobs", () => {
       cursor = page.next_cursor ?? "";
     }
     expect(seen).toEqual(all);
+  });
+
+  test("what cannot be trained on is left out, and counted", async () => {
+    const own = await makeTenant();
+    const ids = await rateImages(own.key, 22);
+    const { image } = await ask<{ image: { sha256: string } }>(200, "GET", `/v1/captions/${ids[0]}`, { key: own.key });
+    await env.OBJECTS.delete(imageKey(own.id, image.sha256));
+    const { job } = await runJob(own);
+    expect(job.data_set).toMatchObject({ counts: { images: 21 }, dropped: [{ reason: "image_missing", count: 1 }] });
+    const store = env.TENANT.getByName(own.id);
+    const base = (await captionProbe(own.key)).version;
+    const found = unwrap(await store.ratedCaptions({ model: "scenes", baseVersions: [base] }, 5));
+    expect(found).toMatchObject({ total: 22, ratings: { length: 5 } });
   });
 
   test("the same Idempotency-Key starts one job", async () => {
