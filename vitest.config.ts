@@ -7,8 +7,8 @@ import { outbound } from "./tests/edge/outbound.ts";
 const fixtures = "tests/fixtures";
 const { public_key: testKey, seed: testSeed } = JSON.parse(readFileSync(`${fixtures}/tiny-version-key.json`, "utf8"));
 
-/** A published version's files in base64 by path, for tests that have no file system. */
-function versionFiles(name: string): Record<string, string> {
+/** A fixture folder's files in base64 by path, for tests that have no file system. */
+function fixtureFiles(name: string): Record<string, string> {
   const root = join(fixtures, name);
   const entries = readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   return Object.fromEntries(
@@ -35,8 +35,10 @@ export default defineConfig({
                 TRUSTED_KEYS: testKey,
                 TEST_DIRECTORY_MIGRATIONS: await readD1Migrations("db/migrations/directory"),
                 TEST_SIGNING_SEED: testSeed,
-                TEST_VERSION: versionFiles("tiny-version"),
-                TEST_VERSION_2: versionFiles("tiny-version-2"),
+                TEST_VERSION: fixtureFiles("tiny-version"),
+                TEST_VERSION_2: fixtureFiles("tiny-version-2"),
+                TEST_PICTURES: fixtureFiles("pixels"),
+                TEST_GOLDENS: JSON.parse(readFileSync(`${fixtures}/pixels/goldens.json`, "utf8")),
               },
               outboundService: outbound,
             },

@@ -14,6 +14,9 @@ declare global {
       TEST_SIGNING_SEED: string;
       TEST_VERSION: Record<string, string>;
       TEST_VERSION_2: Record<string, string>;
+      /** Pictures in base64 by name, and what the Python side makes of them. */
+      TEST_PICTURES: Record<string, string>;
+      TEST_GOLDENS: { images: { file: string; pixels: string; tokens: number[] }[] };
     }
   }
 }
