@@ -25,6 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     pretrain.add_argument("--minutes", type=float, default=17.0, help="budget of the step (17)")
     pretrain.add_argument("--count", type=int, default=24_000, help="scenes in the bank (24000)")
     pretrain.add_argument("--seed", type=int, default=1)
+    pretrain.add_argument(
+        "--from", dest="start", type=Path, help="version whose weights to train further"
+    )
+    pretrain.add_argument("--threads", type=int, default=1, help="threads of PyTorch (1)")
     pretrain.add_argument("--out", type=Path, default=Path("models/scenes-base"))
     pretrain.set_defaults(run=_pretrain)
 
@@ -48,11 +52,17 @@ def _pretrain(arguments: argparse.Namespace) -> int:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     match arguments.step:
         case "tower":
-            steps.tower(arguments.folder, arguments.minutes, arguments.seed)
+            steps.tower(
+                arguments.folder,
+                arguments.minutes,
+                arguments.seed,
+                arguments.start,
+                arguments.threads,
+            )
         case "bank":
-            steps.bank(arguments.folder, arguments.count)
+            steps.bank(arguments.folder, arguments.count, arguments.start)
         case "captioner":
-            steps.captioner(arguments.folder, arguments.minutes, arguments.seed)
+            steps.captioner(arguments.folder, arguments.minutes, arguments.seed, arguments.start)
         case "evaluators":
             steps.evaluators(arguments.folder, arguments.minutes, arguments.seed)
         case _:

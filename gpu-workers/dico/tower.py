@@ -65,6 +65,23 @@ class ConvNorm(nn.Module):
             bias.sub_(mean).mul_(scale).add_(self.norm.bias)
         self.norm = nn.Identity()
 
+    def unfold(self, mean: Tensor, variance: Tensor) -> None:
+        """Puts a normalisation back that changes nothing yet; for further training.
+
+        Args:
+            mean: Of the convolution's output on training pictures, [C_out].
+            variance: Likewise.
+        """
+        norm = nn.BatchNorm2d(len(mean))
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        with torch.no_grad():
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+            norm.weight.copy_(torch.sqrt(variance + norm.eps))
+            norm.bias.copy_(mean)
+        self.norm = norm
+
 
 class ResidualBlock(nn.Module):
     """Two convolutions beside a projected shortcut; the first halves the picture."""
@@ -109,4 +126,29 @@ class Tower(nn.Module):
         for module in self.modules():
             if isinstance(module, ConvNorm):
                 module.fold()
+        return self
+
+    @torch.no_grad()
+    def unfold(self, pixel_values: Tensor) -> Tower:
+        """Gives a folded tower its BatchNorms back, for further training.
+
+        Args:
+            pixel_values: Pictures whose statistics the normalisations start from, [B, 3, S, S].
+        """
+        convolutions = [module for module in self.modules() if isinstance(module, ConvNorm)]
+        seen: list[Tensor] = []
+        hooks = [
+            module.conv.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+            for module in convolutions
+        ]
+        order: list[ConvNorm] = []
+        hooks += [
+            module.register_forward_pre_hook(lambda module, _inputs: order.append(module))
+            for module in convolutions
+        ]
+        self.grid(pixel_values)
+        for hook in hooks:
+            hook.remove()
+        for module, output in zip(order, seen, strict=True):
+            module.unfold(output.mean(dim=(0, 2, 3)), output.var(dim=(0, 2, 3)))
         return self

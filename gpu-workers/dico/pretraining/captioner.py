@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from scenes.kinds import KINDS
+from scenes.lexicon import kind_forms
 from torch import Tensor, nn
 
 from dico.captioner import Captioner, CaptionerConfig, pad_captions, token_logps
 from dico.pretraining.bank import Bank
-from dico.pretraining.clock import Budget, warm_cosine
+from dico.pretraining.clock import FURTHER, Budget, warm_cosine
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower
 
+# Weight of the penalty on naming a thing again; small, for cross-entropy does most of it.
+REPETITION_WEIGHT = 0.5
+# Pictures from which batches of like length are cut: padding would be two fifths of the work.
+POOL = 256
 
-def cross_entropy(captioner: Captioner, features: Tensor, captions: list[list[int]]) -> Tensor:
-    """Mean negative log-likelihood of a token, EOS included, PAD not.
+
+def cross_entropy(logits: Tensor, labels: Tensor, pad_id: int) -> Tensor:
+    """Mean negative log-likelihood of a token, EOS included, PAD not: [N, T, V] x [N, T] -> []."""
+    return -token_logps(logits, labels, pad_id).sum() / (labels != pad_id).sum()
+
+
+def repetition_loss(logits: Tensor, labels: Tensor, is_kind: Tensor, pad_id: int) -> Tensor:
+    """Unlikelihood of naming again what the caption has named (arXiv:1908.04319), per token.
 
     Args:
-        captioner: In train mode for training.
-        features: [E, S, F].
-        captions: N = E * K token lists, the K of an image adjacent.
+        logits: Teacher-forced, [N, T, V].
+        labels: [N, T], PAD where nothing is to be said.
+        is_kind: Which tokens begin or make up the name of a kind, [V] bool.
+        pad_id: The label that counts nowhere.
     """
-    input_ids, labels = pad_captions(captions, captioner.config)
-    pad = captioner.config.pad_id
-    return -token_logps(captioner(features, input_ids), labels, pad).sum() / (labels != pad).sum()
+    length = labels.shape[1]
+    earlier = torch.ones(length, length).tril(-1).bool()  # [T, T]: position s lies before t
+    said = is_kind[labels][:, None, :] & earlier  # [N, T, T]
+    # "a car and a police car" says a word twice and is right.
+    said &= labels[:, None, :] != labels[..., None]
+    said &= (labels != pad_id)[..., None]
+    index = labels[:, None, :].expand(-1, length, -1)
+    again = logits.gather(-1, index) - logits.logsumexp(dim=-1, keepdim=True)  # [N, T, T]
+    penalty = -torch.log1p(-again.exp().clamp(max=1 - 1e-4))
+    return (penalty * said).sum() / (labels != pad_id).sum()
+
+
+def kind_tokens(tokenizer: Tokenizer) -> Tensor:
+    """Tokens that occur in the names of kinds, [V] bool."""
+    marks = torch.zeros(tokenizer.vocab_size, dtype=torch.bool)
+    for forms in kind_forms().values():
+        for form in forms:
+            marks[tokenizer.encode(f" {form}")] = True
+    marks[tokenizer.encode(" of")] = False
+    return marks
 
 
 def start_from_words(captioner: Captioner, tower: Tower, tokenizer: Tokenizer) -> None:
@@ -39,17 +69,61 @@ def start_from_words(captioner: Captioner, tower: Tower, tokenizer: Tokenizer) -
             captioner.projection.weight[:, offset + index] = 20.0 * word
 
 
+def batches_of_like_length(
+    tokens: list[list[list[int]]],
+    batch: int,
+    captions_per_image: int,
+    generator: np.random.Generator,
+) -> Iterator[tuple[np.ndarray, list[list[int]]]]:
+    """Endless batches whose captions are about equally long, so that little is padding.
+
+    Args:
+        tokens: Of each picture, its captions.
+        batch: Pictures a batch.
+        captions_per_image: Captions a picture, next to each other in length.
+        generator: Source of every choice.
+
+    Yields:
+        Rows in ascending order, and their captions, those of a picture adjacent.
+    """
+    while True:
+        rows = generator.choice(len(tokens), min(POOL, len(tokens)), replace=False)
+        chosen: list[tuple[int, int, list[list[int]]]] = []
+        for row in rows.tolist():
+            own = sorted(tokens[row], key=len)
+            first = int(generator.integers(len(own) - captions_per_image + 1))
+            picked = own[first : first + captions_per_image]
+            chosen.append((len(picked[-1]), row, picked))
+        chosen.sort(key=lambda each: each[0])
+        starts = generator.permutation(range(0, len(chosen) - batch + 1, batch)).tolist()
+        for start in starts:
+            part = sorted(chosen[start : start + batch], key=lambda each: each[1])
+            yield np.array([row for _, row, _ in part]), [c for _, _, own in part for c in own]
+
+
 def train_captioner(
     folder: Path,
     tower: Tower,
     *,
     minutes: float,
     seed: int,
+    start: Captioner | None = None,
     batch: int = 32,
     captions_per_image: int = 2,
     learning_rate: float = 1.5e-3,
 ) -> Captioner:
-    """Trains on the bank until the minutes are spent, or goes on where it stopped."""
+    """Trains on the bank until the minutes are spent, or goes on where it stopped.
+
+    Args:
+        folder: Holds the bank, the tokenizer and the checkpoint `captioner.pt`.
+        tower: That the bank was made with.
+        minutes: Budget.
+        seed: Decides initial weights and batches.
+        start: A captioner of the same tokenizer to train further; None begins anew.
+        batch: Pictures a step.
+        captions_per_image: Captions of each.
+        learning_rate: Peak.
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     bank, tokenizer = Bank(folder), Tokenizer.load(folder / "tokenizer.json")
@@ -59,7 +133,11 @@ def train_captioner(
         vocab_size=tokenizer.vocab_size,
     )
     captioner = Captioner(config)
-    start_from_words(captioner, tower, tokenizer)
+    if start is None:
+        start_from_words(captioner, tower, tokenizer)
+    else:
+        captioner.load_state_dict(start.state_dict())
+        learning_rate *= FURTHER
     optimiser = torch.optim.AdamW(
         captioner.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
@@ -73,22 +151,27 @@ def train_captioner(
         captioner.load_state_dict(saved["captioner"])
         optimiser.load_state_dict(saved["optimiser"])
     tokens = [[tokenizer.encode(text) for text in entry["human"]] for entry in bank.entries]
-    average = 0.0
-    for share in budget.steps(report=lambda: f"loss {average:.3f}"):
-        generator = np.random.default_rng((seed, budget.step))
-        rows = np.sort(generator.choice(len(tokens), batch, replace=False))
-        captions = [
-            tokens[row][pick]
-            for row in rows
-            for pick in generator.choice(5, captions_per_image, replace=False)
-        ]
+    is_kind = kind_tokens(tokenizer)
+    batches = batches_of_like_length(
+        tokens, batch, captions_per_image, np.random.default_rng((seed, budget.step))
+    )
+    average = {"loss": 0.0, "again": 0.0}
+    for share in budget.steps(
+        report=lambda: f"loss {average['loss']:.4f} again {average['again']:.5f}"
+    ):
+        rows, captions = next(batches)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * warm_cosine(share)
-        loss = cross_entropy(captioner, bank.features(tower, rows), captions)
+        input_ids, labels = pad_captions(captions, config)
+        logits = captioner(bank.features(tower, rows), input_ids)
+        loss = cross_entropy(logits, labels, config.pad_id)
+        again = repetition_loss(logits, labels, is_kind, config.pad_id)
         optimiser.zero_grad()
-        loss.backward()
+        (loss + REPETITION_WEIGHT * again).backward()
         nn.utils.clip_grad_norm_(captioner.parameters(), 1.0)
         optimiser.step()
-        value = float(loss.detach())
-        average = value if budget.step == 0 else average + 0.02 * (value - average)
+        for name, value in (("loss", loss), ("again", again)):
+            average[name] += (0.02 if average["loss"] else 1.0) * (
+                float(value.detach()) - average[name]
+            )
     return captioner.eval()

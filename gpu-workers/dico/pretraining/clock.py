@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+# Of the learning rate, where trained weights are trained further.
+FURTHER = 0.7
+
 
 class Budget:
     """Counts the seconds spent training and keeps them with the checkpoint.

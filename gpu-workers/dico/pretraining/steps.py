@@ -20,7 +20,7 @@ from dico.captioner import Captioner, CaptionerConfig
 from dico.evaluators.storage import file_digest, save_evaluators
 from dico.export.layout import write_version
 from dico.export.manifest import public_key
-from dico.export.training_state import round_to_fp16
+from dico.export.training_state import load_training_state, round_to_fp16
 from dico.pretraining.bank import BANK_SEED, build_bank
 from dico.pretraining.captioner import train_captioner
 from dico.pretraining.evaluators import train_clip, train_pac
@@ -39,9 +39,12 @@ VOCABULARY_SCENES = 6_000
 PROBE_SEED = HELD_OUT_SEED + 900_000
 
 
-def tower(folder: Path, minutes: float, seed: int) -> None:
+def tower(
+    folder: Path, minutes: float, seed: int, start: Path | None = None, threads: int = 1
+) -> None:
     """Trains the tower and prints how often it names the right kind, by art style."""
-    trained = train_tower(folder, minutes=minutes, seed=seed)
+    published = None if start is None else load_training_state(start)[0]
+    trained = train_tower(folder, minutes=minutes, seed=seed, start=published, threads=threads)
     _write_figures(folder, "tower", report_tower(trained, HELD_OUT_STYLE))
 
 
@@ -55,8 +58,15 @@ def frozen_tower(folder: Path) -> Tower:
     return trained
 
 
-def bank(folder: Path, count: int) -> None:
-    """Learns the vocabulary and runs the tower over the scenes; a fifth is drawn twice."""
+def bank(folder: Path, count: int, start: Path | None = None) -> None:
+    """Learns the vocabulary and runs the tower over the scenes; a fifth is drawn twice.
+
+    A captioner that is trained further keeps the vocabulary of the version it starts from.
+    """
+    if start is not None:
+        (folder / "tokenizer.json").write_bytes((start / "tokenizer.json").read_bytes())
+        build_bank(frozen_tower(folder), folder, count=count, views=count // 5)
+        return
     captions = [
         caption
         for row in range(VOCABULARY_SCENES)
@@ -68,9 +78,10 @@ def bank(folder: Path, count: int) -> None:
     build_bank(frozen_tower(folder), folder, count=count, views=count // 5)
 
 
-def captioner(folder: Path, minutes: float, seed: int) -> None:
+def captioner(folder: Path, minutes: float, seed: int, start: Path | None = None) -> None:
     """Pre-trains the captioner with cross-entropy."""
-    train_captioner(folder, frozen_tower(folder), minutes=minutes, seed=seed)
+    published = None if start is None else load_training_state(start)[1]
+    train_captioner(folder, frozen_tower(folder), minutes=minutes, seed=seed, start=published)
 
 
 def evaluators(folder: Path, minutes: float, seed: int) -> None:

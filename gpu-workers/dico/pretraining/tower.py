@@ -21,7 +21,7 @@ from scenes.scene import Scene
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from dico.pretraining.clock import Budget, warm_cosine
+from dico.pretraining.clock import FURTHER, Budget, warm_cosine
 from dico.tower import Tower, TowerConfig
 
 TIMES = ("day", "night", "dawn", "sunset")
@@ -30,7 +30,9 @@ PLACE_NAMES = tuple(PLACES)
 # Seeds from here on are kept for evaluation; training draws below.
 HELD_OUT_SEED = 1_000_000_000
 IGNORE = -100
-COLLAGE_SHARE = 0.45
+COLLAGE_SHARE = 0.5
+# Scenes keep their colours' names: the captions say them.
+COLLAGE_RECOLOUR, SCENE_RECOLOUR = 0.8, 0.2
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,30 @@ def normalise(pixels: Tensor) -> Tensor:
     return (pixels.float() / 255 - 0.5) / 0.5
 
 
+def recoloured(pixel_values: Tensor, strength: float) -> Tensor:
+    """Pictures as other artists might have coloured them, each its own way: [B, 3, S, S].
+
+    Shapes carry over to an art style that was never seen, palettes do not.
+
+    Args:
+        pixel_values: As `normalise` gives them.
+        strength: 0 changes nothing; 1 hardly leaves a colour's name.
+    """
+
+    def draw(low: float, high: float) -> Tensor:
+        return torch.empty(len(pixel_values), 1, 1, 1).uniform_(low, high)
+
+    grey = pixel_values.mean(dim=1, keepdim=True)
+    saturation = draw(1 - 0.8 * strength, 1 + 0.4 * strength)
+    gains = torch.empty(len(pixel_values), 3, 1, 1).uniform_(1 - 0.5 * strength, 1 + 0.3 * strength)
+    shift = torch.empty(len(pixel_values), 3, 1, 1).uniform_(-0.3 * strength, 0.3 * strength)
+    turned = grey + saturation * (pixel_values - grey)
+    # Some change channels: a green dog is a dog.
+    swaps = torch.rand(len(pixel_values)) < 0.5 * strength * strength
+    turned = torch.where(swaps[:, None, None, None], turned[:, torch.randperm(3)], turned)
+    return (turned * gains + shift).clamp(-1, 1)
+
+
 def _centres(boxes: list[Box], cells: int) -> Tensor:
     marks = torch.zeros(cells, cells)
     for left, top, right, bottom in boxes:
@@ -72,7 +98,7 @@ def _centres(boxes: list[Box], cells: int) -> Tensor:
 
 def collage_sample(seed: int, config: TowerConfig) -> Sample:
     """Many things, no order: teaches what kinds look like."""
-    grid = (2, 2, 3, 3, 3, 4)[seed % 6]
+    grid = (2, 3, 3, 4, 4, 4)[seed % 6]
     image, things = draw_collage(seed, grid, size=config.image_size)
     cells = config.cells
     kinds = torch.from_numpy(cells_from_boxes(things, cells).astype(np.int64)).flatten()
@@ -145,7 +171,14 @@ class TowerHeads(nn.Module):
 
 
 def train_tower(
-    folder: Path, *, minutes: float, seed: int, batch: int = 20, learning_rate: float = 1.5e-3
+    folder: Path,
+    *,
+    minutes: float,
+    seed: int,
+    start: Tower | None = None,
+    threads: int = 1,
+    batch: int = 20,
+    learning_rate: float = 1.5e-3,
 ) -> Tower:
     """Trains until the minutes are spent, or goes on where an interrupted run stopped.
 
@@ -153,13 +186,19 @@ def train_tower(
         folder: Holds the checkpoint `tower.pt`.
         minutes: Budget; the first part on collages, the rest on scenes.
         seed: Decides initial weights and samples.
+        start: A folded tower to train further; None begins anew.
+        threads: Of PyTorch.
         batch: Pictures a step; small ones matter here.
         learning_rate: Peak, twice: once for collages, once for scenes.
     """
     torch.manual_seed(seed)
-    torch.set_num_threads(1)
-    config = TowerConfig()
-    tower, heads = Tower(config), TowerHeads(config.widths[-1])
+    torch.set_num_threads(threads)
+    learning_rate *= 1.0 if start is None else FURTHER
+    config = TowerConfig() if start is None else start.config
+    tower, heads = Tower(config) if start is None else start, TowerHeads(config.widths[-1])
+    if start is not None:
+        first = [scene_sample(sample_scene(seed * 50_000_000 + n), config) for n in range(256)]
+        start.requires_grad_(True).unfold(normalise(torch.stack([s.pixels for s in first])))
     for parameter in tower.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -200,7 +239,10 @@ def train_tower(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * factor
         pixels, kinds, colours, centres, setting = next(stream)
-        grid = tower.grid(normalise(pixels).contiguous(memory_format=torch.channels_last))
+        pixel_values = recoloured(
+            normalise(pixels), COLLAGE_RECOLOUR if collages else SCENE_RECOLOUR
+        )
+        grid = tower.grid(pixel_values.contiguous(memory_format=torch.channels_last))
         logits = tower.kind_head(grid)
         loss = F.cross_entropy(logits.flatten(0, 1), kinds.flatten(), class_weights)
         loss = loss + heads.loss(grid, colours, centres, setting)
