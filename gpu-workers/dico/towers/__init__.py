@@ -1,0 +1,1 @@
+"""Visual towers of public models; the built-in one is `dico.tower`."""
