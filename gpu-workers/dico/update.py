@@ -1,8 +1,8 @@
-"""The DiCO update: candidates with rewards in, a better captioner out.
+"""The update: candidates with rewards in, a better captioner out.
 
 Reads like arXiv:2408.14547, section 3: rank the candidates, push the winner up against the
-weighted losers, hold on to the reference. Beside the paper's loss stands an anchor, the winner's
-negative log-likelihood: without it the losers' push moves mass to captions outside the list.
+weighted losers, hold on to the reference. The objective is an argument, so a comparison of
+objectives differs in nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dico.candidates import Candidates, score_sequences
 from dico.captioner import Captioner
-from dico.objective import dico_loss
+from dico.objective import Dico, Objective, Outcome, Scored
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Hyperparameters:
         batch: Images a step.
         learning_rate: After warm-up.
         warm_up: Steps of linear warm-up.
+        accumulate: Parts that a step's images are cut into to save memory; the result is the same.
+        train_encoder: Whether projection and encoder learn too; examples then need features.
     """
 
     beta: float = 1.0
@@ -45,26 +47,57 @@ class Hyperparameters:
     batch: int = 8
     learning_rate: float = 1e-4
     warm_up: int = 10
+    accumulate: int = 1
+    train_encoder: bool = False
 
 
 @dataclass(frozen=True)
 class Example:
-    """One rated image: encoder states [S, d], its candidates and their rewards [K]."""
+    """One image with its ranked candidates.
+
+    Attributes:
+        encoder_hidden_states: [S, d].
+        candidates: K captions.
+        rewards: [K].
+        features: Tower features [S, F], needed where the encoder learns too.
+        baseline: Reward of the greedy caption, needed by `dico.scst.GreedyScst`.
+    """
 
     encoder_hidden_states: Tensor
     candidates: Candidates
     rewards: Tensor
+    features: Tensor | None = None
+    baseline: float | None = None
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """Figures of one step; all means over its images."""
+    """Figures of one step; all means over its images.
+
+    Attributes:
+        step: Counted from 0.
+        loss: What was minimised.
+        reward: The winner's.
+        margin: The winner's log-ratio minus the losers' weighted log-ratio.
+        winner_logratio: Log-probability of the winner, policy minus reference.
+        implicit_reward: `beta` times that.
+        winner_logp: Under the policy; falls where the margin is bought with mass from the winner.
+        kl: Mean log-ratio over the candidates; an estimate of the KL divergence in nats where they
+            come from the policy.
+        gamma_entropy: Of the loser weights, nats.
+        distinct_candidates: Different captions among those of an image.
+    """
 
     step: int
     loss: float
+    reward: float
     margin: float
     winner_logratio: float
+    implicit_reward: float
+    winner_logp: float
+    kl: float
     gamma_entropy: float
+    distinct_candidates: float
 
 
 # Gives the examples of a step; fixed lists ignore the policy, on-policy lists are drawn from it.
@@ -76,16 +109,19 @@ def fixed_lists(examples: list[Example], settings: Hyperparameters, seed: int) -
 
     def draw(_policy: Captioner, step: int) -> list[Example]:
         batch = min(settings.batch, len(examples))
-        chosen: list[Example] = []
-        for position in range(step * batch, (step + 1) * batch):
-            epoch, index = divmod(position, len(examples))
-            order = torch.randperm(
-                len(examples), generator=torch.Generator().manual_seed(seed * 100_003 + epoch)
-            )
-            chosen.append(examples[int(order[index])])
-        return chosen
+        return [examples[index] for index in rows_of_step(len(examples), batch, step, seed)]
 
     return draw
+
+
+def rows_of_step(count: int, batch: int, step: int, seed: int) -> list[int]:
+    """Which of `count` images a step sees, so that every one comes once before any comes twice."""
+    chosen: list[int] = []
+    for position in range(step * batch, (step + 1) * batch):
+        epoch, index = divmod(position, count)
+        generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+        chosen.append(int(torch.randperm(count, generator=generator)[index]))
+    return chosen
 
 
 def dico_update(
@@ -94,10 +130,11 @@ def dico_update(
     settings: Hyperparameters,
     *,
     seed: int,
+    objective: Objective | None = None,
     checkpoint: Path | None = None,
     on_step: Callable[[StepReport], None] = lambda report: None,
 ) -> Captioner:
-    """Trains a copy of the reference's decoder; projection and encoder stay as they are.
+    """Trains a copy of the reference's decoder; projection and encoder only where asked for.
 
     One seed gives one result on the CPU, also when the training was interrupted.
 
@@ -106,15 +143,18 @@ def dico_update(
         source: Examples of each step.
         settings: Hyperparameters.
         seed: Decides images and losers of each step.
+        objective: What is minimised; None means DiCO with the settings' beta, tau and anchor.
         checkpoint: File to save to every ten steps, and to go on from.
         on_step: Told about each step.
 
     Returns:
         The policy, in eval mode.
     """
+    objective = objective or Dico(settings.beta, settings.tau, settings.anchor)
     policy = copy.deepcopy(reference).eval()  # dropout is nowhere: margin is exactly 0 at step 0
     for name, parameter in policy.named_parameters():
-        parameter.requires_grad_(not name.startswith(("projection", "encoder_")))
+        of_encoder = name.startswith(("projection", "encoder_"))
+        parameter.requires_grad_(settings.train_encoder or not of_encoder)
     trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=settings.learning_rate, betas=(0.9, 0.99))
     first = 0
@@ -123,72 +163,135 @@ def dico_update(
         policy.load_state_dict(saved["policy"])
         optimiser.load_state_dict(saved["optimiser"])
         first = saved["step"]
-    on_cuda = next(policy.parameters()).is_cuda
     for step in range(first, settings.steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        examples = source(policy, step)
+        lists = [_pick(e, 1 + settings.losers, generator) for e in source(policy, step)]
         for group in optimiser.param_groups:
             warm = min((step + 1) / settings.warm_up, 1.0)
             group["lr"] = settings.learning_rate * warm
-        with torch.autocast("cuda", torch.bfloat16) if on_cuda else contextlib.nullcontext():
-            loss, report = _step_loss(policy, examples, settings, generator, step)
         optimiser.zero_grad()
-        loss.backward()
+        on_step(_backward(policy, lists, objective, settings, step))
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
-        on_step(report)
         if checkpoint is not None and ((step + 1) % 10 == 0 or step + 1 == settings.steps):
             _save(checkpoint, policy, optimiser, step + 1)
     return policy.requires_grad_(False)
 
 
-def _step_loss(
-    policy: Captioner,
-    examples: list[Example],
-    settings: Hyperparameters,
-    generator: torch.Generator,
-    step: int,
-) -> tuple[Tensor, StepReport]:
-    """The loss of one batch with fresh losers; candidates below are [B, K], the winner first."""
-    count = 1 + settings.losers
-    rows = [_winner_and_losers(example, count, generator) for example in examples]
-    captions = [
-        list(e.candidates.tokens[i]) for e, r in zip(examples, rows, strict=True) for i in r
-    ]
-    hidden = torch.stack([example.encoder_hidden_states for example in examples])
-    shape = (len(examples), count)
-    device = hidden.device
-    picked = [torch.tensor(row) for row in rows]
-    reference_logps = torch.stack(
-        [e.candidates.reference_logps[row] for e, row in zip(examples, picked, strict=True)]
-    ).to(device)
-    reward = torch.stack([e.rewards[row] for e, row in zip(examples, picked, strict=True)])
-    # A short list repeats its winner to fill the row; repetitions do not take part.
-    valid = torch.stack([(row != row[0]) for row in picked])
-    valid[:, 0] = True
-    scored = score_sequences(policy, hidden, captions)
-    logps = scored.logps.view(shape)
-    result = dico_loss(
-        logps, reference_logps, reward.to(device), beta=settings.beta, tau=settings.tau,
-        valid=valid.to(device),
-    )  # fmt: skip
-    winner_nll = -(logps[:, 0] / scored.lengths.view(shape)[:, 0]).mean()
-    loss = result.loss + settings.anchor * winner_nll
-    gamma = result.gamma
-    entropy = -(gamma * gamma.clamp(min=1e-9).log()).sum(dim=1).mean()
-    ratio = (logps[:, 0] - reference_logps[:, 0]).detach().mean()
-    report = StepReport(
-        step, float(loss.detach()), float(result.margin.mean()), float(ratio), float(entropy)
-    )
-    return loss, report
+@dataclass(frozen=True)
+class _List:
+    """One image's candidates of a step, the winner first: rows of its example's, [K]."""
+
+    example: Example
+    rows: Tensor
+
+    @property
+    def captions(self) -> list[list[int]]:
+        tokens = self.example.candidates.tokens
+        return [list(tokens[row]) for row in self.rows.tolist()]
+
+    @property
+    def valid(self) -> Tensor:
+        """A short list repeats its winner to fill the row; repetitions do not take part: [K]."""
+        valid = self.rows != self.rows[0]
+        valid[0] = True
+        return valid
 
 
-def _winner_and_losers(example: Example, count: int, generator: torch.Generator) -> list[int]:
-    """Indices of the winner and of losers drawn at random, filled up with the winner."""
+def _pick(example: Example, count: int, generator: torch.Generator) -> _List:
+    """The winner and losers drawn at random, filled up with the winner."""
     winner = int(example.rewards.argmax())
     order = torch.randperm(len(example.candidates.tokens), generator=generator).tolist()
     losers = [index for index in order if index != winner][: count - 1]
-    return [winner, *losers] + [winner] * (count - 1 - len(losers))
+    rows = [winner, *losers] + [winner] * (count - 1 - len(losers))
+    return _List(example, torch.tensor(rows))
+
+
+def _backward(
+    policy: Captioner,
+    lists: list[_List],
+    objective: Objective,
+    settings: Hyperparameters,
+    step: int,
+) -> StepReport:
+    """Adds the gradient of a whole step, part by part."""
+    size = -(-len(lists) // settings.accumulate)
+    parts = [lists[start : start + size] for start in range(0, len(lists), size)]
+    counts = [_count(part, objective) for part in parts]
+    on_cuda = next(policy.parameters()).is_cuda
+    figures: dict[str, float] = {}
+    for part, count in zip(parts, counts, strict=True):
+        with torch.autocast("cuda", torch.bfloat16) if on_cuda else contextlib.nullcontext():
+            batch = _score(policy, part, settings.train_encoder)
+            outcome = objective(batch)
+        share = count / sum(counts)
+        (outcome.loss * share).backward()
+        seen = _figures(batch, outcome, settings.beta)
+        seen["distinct_candidates"] = sum(
+            len({tuple(caption) for caption in each.captions}) for each in part
+        ) / len(part)
+        figures["loss"] = figures.get("loss", 0.0) + share * float(outcome.loss.detach())
+        for name, value in seen.items():
+            figures[name] = figures.get(name, 0.0) + value * len(part) / len(lists)
+    return StepReport(step=step, **figures)
+
+
+def _count(part: list[_List], objective: Objective) -> int:
+    """How many of what the objective's mean is over lie in a part of a batch."""
+    if objective.per == "image":
+        return len(part)
+    return sum(
+        len(caption) + 1
+        for each in part
+        for caption, valid in zip(each.captions, each.valid.tolist(), strict=True)
+        if valid
+    )
+
+
+def _score(policy: Captioner, part: list[_List], train_encoder: bool) -> Scored:
+    """One teacher-forced pass; everything [B, K], the winner first."""
+    examples = [each.example for each in part]
+    if train_encoder:
+        hidden = policy.encode(torch.stack([_features(example) for example in examples]))
+    else:
+        hidden = torch.stack([example.encoder_hidden_states for example in examples])
+    device = hidden.device
+    shape = (len(part), len(part[0].rows))
+    scored = score_sequences(policy, hidden, [c for each in part for c in each.captions])
+    baselines = [example.baseline for example in examples if example.baseline is not None]
+    return Scored(
+        logps=scored.logps.view(shape),
+        reference_logps=torch.stack(
+            [each.example.candidates.reference_logps[each.rows] for each in part]
+        ).to(device),
+        rewards=torch.stack([each.example.rewards[each.rows] for each in part]).to(device),
+        lengths=scored.lengths.view(shape),
+        valid=torch.stack([each.valid for each in part]).to(device),
+        baseline=torch.tensor(baselines, device=device) if len(baselines) == len(part) else None,
+    )
+
+
+def _features(example: Example) -> Tensor:
+    if example.features is None:
+        raise ValueError("training the encoder needs the tower features of every example")
+    return example.features
+
+
+@torch.no_grad()
+def _figures(batch: Scored, outcome: Outcome, beta: float) -> dict[str, float]:
+    winner, gamma = batch.is_winner, outcome.gamma
+    ratio = (batch.logps.detach() - batch.reference_logps).masked_fill(~batch.valid, 0.0)
+    margin = (ratio * (winner.to(gamma.dtype) - gamma)).sum(dim=1)
+    entropy = -(gamma * gamma.clamp(min=1e-9).log()).sum(dim=1)
+    return {
+        "reward": float(batch.rewards[winner].mean()),
+        "margin": float(margin.mean()),
+        "winner_logratio": float(ratio[winner].mean()),
+        "implicit_reward": beta * float(ratio[winner].mean()),
+        "winner_logp": float(batch.logps[winner].mean()),
+        "kl": float((ratio.sum(dim=1) / batch.valid.sum(dim=1)).mean()),
+        "gamma_entropy": float(entropy.mean()),
+    }
 
 
 def _save(path: Path, policy: Captioner, optimiser: torch.optim.Optimizer, step: int) -> None:
