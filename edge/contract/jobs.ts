@@ -2,7 +2,8 @@ import { z } from "zod";
 import { eventLevels, faults, gateVerdicts, jobEventTypes, jobStatuses, promotions } from "../../db/value-lists.ts";
 import { listOf, Metadata, pageQuery } from "./shapes.ts";
 import { DataSetId, JobId, Timestamp, VersionId } from "./ids.ts";
-import { DataSetCounts, DataSetDropped, Evaluation, Sha256, TrainingMethod } from "./trainer.ts";
+import { TrainingMethod } from "./method.ts";
+import { DataSetCounts, DataSetDropped, Evaluation, Sha256 } from "./trainer.ts";
 
 export const ModelName = z
   .string()
@@ -43,7 +44,7 @@ export type JobRequest = z.infer<typeof JobRequest>;
 
 const JobStatus = z.enum(jobStatuses).meta({
   description:
-    "`rejected`: trained and kept, but the gate said no; such a version is promoted only with `override` and a reason.",
+    "`rejected`: nothing was served. Either the feedback could not be learnt from, and there is no version; or the gate said no, and the version is kept but promoted only with `override` and a reason.",
 });
 
 export const StatusReason = z
@@ -52,6 +53,7 @@ export const StatusReason = z
     message: z.string(),
     retryable: z.boolean().meta({ description: "Whether the same job may end well next time." }),
     fault: z.enum(faults).meta({ description: "Whose doing it is." }),
+    help: z.array(z.string()).meta({ description: "What would help, a sentence each; empty where nothing would." }),
   })
   .meta({ id: "StatusReason", description: "Why a job is in its state." });
 
@@ -63,11 +65,26 @@ export const JobProgress = z
   })
   .meta({ id: "JobProgress", description: "How far the present phase has come." });
 
+/** One limit that the gate holds a version to. */
+export const GateCheck = z
+  .strictObject({
+    name: z.string().meta({ description: "Branch on this.", example: "log_ratio" }),
+    figure: z.number().meta({ description: "What was measured." }),
+    limit: z.string().meta({ description: "What it is held to, in the figure's unit.", example: "at least -1.5" }),
+    passed: z.boolean(),
+    sentence: z.string().meta({ description: "What it means, for people." }),
+  })
+  .meta({ id: "GateCheck", description: "One limit that the gate holds a version to." });
+export type GateCheck = z.infer<typeof GateCheck>;
+
 /** What the gate decided about a version. */
 export const Gate = z
   .strictObject({
     verdict: z.enum(gateVerdicts),
-    reasons: z.array(z.string()).meta({ description: "Why it was rejected; empty where it passed." }),
+    reasons: z.array(z.string()).meta({
+      description: "The sentences of the checks that it did not pass; empty where it passed.",
+    }),
+    checks: z.array(GateCheck).meta({ description: "All of them, passed or not." }),
   })
   .meta({ id: "Gate", description: "What the gate decided." });
 export type Gate = z.infer<typeof Gate>;
@@ -101,6 +118,10 @@ export const Job = z
     evaluation: Evaluation.nullable().meta({ description: "Measured on held-out images; null until then." }),
     gate: Gate.nullable(),
     version: VersionId.nullable().meta({ description: "The version that it made." }),
+    report_url: z.string().nullable().meta({
+      description: "Where its learning report is, below this service's address; null until there is one.",
+      example: "/v1/fine_tuning/jobs/ftjob-01kawz0v9n8x5q2m7c4r1t6b3d/report",
+    }),
     created_at: Timestamp,
     updated_at: Timestamp,
     ended_at: Timestamp.nullable(),

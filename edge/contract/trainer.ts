@@ -1,5 +1,6 @@
 // What the edge and a GPU worker say to each other; the worker's Python types are generated from it.
 import { z } from "zod";
+import { TrainingMethod } from "./method.ts";
 
 /** 64 lower-case hexadecimal digits. */
 export const Sha256 = z
@@ -13,42 +14,6 @@ const FilePath = z
   .string()
   .max(200)
   .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*(\/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$/);
-
-/** What a caller may set of the method; what is left out takes the worker's default. */
-export const DicoHyperparameters = z
-  .strictObject({
-    beta: z.number().min(0.01).max(10).optional().meta({
-      description: "Strength of the pull towards the base version. Default 1.",
-    }),
-    tau: z.number().min(0).max(100).optional().meta({
-      description: "Sharpness with which worse candidates count more. Default 2.",
-    }),
-    candidates: z.int().min(2).max(64).optional().meta({
-      description: "Candidate captions drawn per rated image. Default 24.",
-    }),
-    n_epochs: z.int().min(1).max(50).optional().meta({
-      description: "Passes over the rated images. The default depends on their number.",
-    }),
-    learning_rate: z.number().min(1e-6).max(1e-2).optional().meta({
-      description: "Peak learning rate of AdamW. Default 0.0001.",
-    }),
-    on_policy: z.boolean().optional().meta({
-      description: "Draw the candidates anew from the model being trained. Default false.",
-    }),
-  })
-  .meta({ id: "DicoHyperparameters", description: "Settings of one DiCO update." });
-export type DicoHyperparameters = z.infer<typeof DicoHyperparameters>;
-
-/** How a version is made from feedback. */
-export const TrainingMethod = z
-  .strictObject({
-    type: z.literal("dico"),
-    dico: z.strictObject({ hyperparameters: DicoHyperparameters.default({}) }).default({
-      hyperparameters: {},
-    }),
-  })
-  .meta({ id: "TrainingMethod", description: "The method and its settings." });
-export type TrainingMethod = z.infer<typeof TrainingMethod>;
 
 /** POST /v1/jobs of the GPU worker. */
 export const TrainerJobRequest = z
@@ -77,6 +42,7 @@ export const TrainerJobRequest = z
 export type TrainerJobRequest = z.infer<typeof TrainerJobRequest>;
 
 const Change = z.strictObject({ before: z.number(), after: z.number() });
+const Share = z.number().min(0).max(1);
 
 /** What a job measured on held-out images; the gate decides by it. */
 export const Evaluation = z
@@ -100,9 +66,38 @@ export const Evaluation = z
     ends_on_function_word: Change.meta({
       description: "Share of captions that end on an article, a preposition or the like.",
     }),
-    preference_auc: z.number().min(0).max(1).meta({
+    approval_gain: z.strictObject({ low: z.number(), high: z.number() }).meta({
+      description:
+        "Predicted approval after less before: 90 % interval of a paired bootstrap over the held-out images. Below 0 the gain may be chance.",
+    }),
+    kl: z.number().meta({
+      description: "Nats per caption between the new version and the base on held-out images: how far it has moved.",
+    }),
+    preference_auc: Share.meta({
       description: "Cross-validated area under the curve of the preference model.",
     }),
+    held_out_thumbs_auc: Share.nullable().meta({
+      description:
+        "How well the new version's log-ratio to the base ranks the held-out thumbs; null where they are all alike. Decides nothing.",
+    }),
+    end_users: z
+      .array(
+        z.strictObject({
+          end_user: z.string().max(256).meta({ description: "Empty for viewers without a name." }),
+          thumbs: z.int().nonnegative(),
+          agreement: Share.meta({ description: "Share of the thumbs that the other viewers' thumbs lead to expect." }),
+          weight: Share.meta({ description: "How much each of the thumbs counted in training." }),
+        }),
+      )
+      .max(50)
+      .meta({ description: "Viewers, those with the most thumbs first." }),
+    blind_spots: z
+      .array(z.strictObject({ error: z.string().max(64), right: Share }))
+      .max(20)
+      .meta({
+        description:
+          "Kinds of error that the image-text evaluator tells from the truth in under 90 % of pairs, with that share.",
+      }),
     warnings: z.array(z.string().max(500)).max(50),
   })
   .meta({ id: "Evaluation", description: "Held-out measurements, before and after." });
@@ -135,6 +130,15 @@ export const LogData = z
   .strictObject({ level: z.enum(["info", "warning", "error"]), message: z.string().max(2000) })
   .meta({ id: "LogData", description: "A line for the job's owner." });
 
+/** What a learning report may weigh. */
+export const maxReportBytes = 4_000_000;
+
+/** An uploaded learning report: an artefact, but no file of the version, since it shows pictures. */
+export const ReportFile = z
+  .strictObject({ sha256: Sha256, size: z.int().min(1).max(maxReportBytes) })
+  .meta({ id: "ReportFile", description: "Where the job's report.json lies, uploaded like a version's files." });
+export type ReportFile = z.infer<typeof ReportFile>;
+
 /** Data of the terminal callback of a job that made a version. */
 export const SucceededData = z
   .strictObject({
@@ -146,14 +150,31 @@ export const SucceededData = z
       description: "Ed25519 over manifest.json's bytes, base64.",
     }),
     evaluation: Evaluation,
+    report: ReportFile.nullable().default(null),
   })
   .meta({ id: "SucceededData", description: "A finished version." });
 export type SucceededData = z.infer<typeof SucceededData>;
 
-/** Data of the terminal callback of a job that made none. */
+const Code = z.string().regex(/^[A-Z][A-Z0-9_]{1,63}$/);
+
+/** Data of the terminal callback of a job whose feedback cannot be learnt from. */
+export const RejectedData = z
+  .strictObject({
+    code: Code,
+    message: z.string().max(1000).meta({ description: "Why, for the job's owner." }),
+    help: z.array(z.string().max(500)).max(10).meta({ description: "What would help, a sentence each." }),
+    end_users: z.array(z.string().max(256)).max(20).meta({
+      description: "Viewers whose thumbs contradict each other or themselves.",
+    }),
+    report: ReportFile.nullable().default(null),
+  })
+  .meta({ id: "RejectedData", description: "Too little or contradictory feedback: no version was made." });
+export type RejectedData = z.infer<typeof RejectedData>;
+
+/** Data of the terminal callback of a job that failed. */
 export const FailedData = z
   .strictObject({
-    code: z.string().regex(/^[A-Z][A-Z0-9_]{1,63}$/),
+    code: Code,
     message: z.string().max(500).meta({ description: "Safe to show to the job's owner." }),
     retryable: z.boolean(),
   })
@@ -177,6 +198,9 @@ export const TrainerCallback = z
     z
       .strictObject({ ...callbackHead, type: z.literal("succeeded"), data: SucceededData })
       .meta({ id: "SucceededCallback" }),
+    z
+      .strictObject({ ...callbackHead, type: z.literal("rejected"), data: RejectedData })
+      .meta({ id: "RejectedCallback" }),
     z.strictObject({ ...callbackHead, type: z.literal("failed"), data: FailedData }).meta({ id: "FailedCallback" }),
     z
       .strictObject({ ...callbackHead, type: z.literal("cancelled"), data: z.strictObject({}) })
@@ -190,7 +214,17 @@ export const TrainerJob = z
   .strictObject({
     object: z.literal("trainer_job"),
     id: JobId,
-    state: z.enum(["queued", "training", "evaluating", "exporting", "succeeded", "failed", "cancelling", "cancelled"]),
+    state: z.enum([
+      "queued",
+      "training",
+      "evaluating",
+      "exporting",
+      "succeeded",
+      "rejected",
+      "failed",
+      "cancelling",
+      "cancelled",
+    ]),
     last_sequence: z.int().nonnegative().meta({ description: "Number of its latest callback." }),
     created_at: z.iso.datetime({ offset: true }),
     terminal: TrainerCallback.nullable().meta({
@@ -237,6 +271,9 @@ export const DataSetCounts = z
     up: z.int().nonnegative(),
     down: z.int().nonnegative(),
     corrections: z.int().nonnegative(),
+    by_version: z.record(z.string().max(64), z.int().positive()).meta({
+      description: "Ratings by the version whose caption they are about.",
+    }),
   })
   .meta({ id: "DataSetCounts", description: "How much a data set holds." });
 export type DataSetCounts = z.infer<typeof DataSetCounts>;

@@ -1,11 +1,12 @@
 // The gate: whether what a job measured on held-out images lets its version be served.
-import type { Gate } from "../contract/jobs.ts";
+import type { Gate, GateCheck } from "../contract/jobs.ts";
 import type { Evaluation } from "../contract/trainer.ts";
 
-/** A limit that a version must keep; `breach` says how it was broken, or nothing. */
+/** A limit that a version must keep. */
 interface Rule {
   name: string;
-  breach(measured: Evaluation): string | undefined;
+  /** What is measured, what it is held to in the same unit, and how it reads to people. */
+  look(measured: Evaluation): Omit<GateCheck, "name">;
 }
 
 /** The bands in which figures may move; method.md section 9 found which of them tell good from hacked. */
@@ -18,6 +19,9 @@ export const limits = {
   mostLengthRatio: 1.6,
   /** Of its value before, or absolute, whichever allows more. */
   mostScoreFall: { relative: 0.1, absolute: 0.05 },
+  leastDistinctRatio: 0.6,
+  /** Nats per caption. */
+  mostKl: 12,
 } as const;
 
 // Shares are differences of floats: .27 - .25 is a little over .02.
@@ -26,52 +30,131 @@ const rounding = 1e-9;
 const rules: readonly Rule[] = [
   {
     name: "log_ratio",
-    breach: ({ log_ratio }) =>
-      log_ratio < limits.leastLogRatio
-        ? `the new captions are too improbable to the base (${log_ratio.toFixed(2)} nats, at least ${limits.leastLogRatio})`
-        : undefined,
+    look: ({ log_ratio, examples }) => {
+      const passed = log_ratio >= limits.leastLogRatio;
+      const how = passed
+        ? "read about as natural to the base model as its own"
+        : "are too improbable to the base model, as captions are that please the judges and not people";
+      return {
+        figure: log_ratio,
+        limit: `at least ${limits.leastLogRatio}`,
+        passed,
+        sentence: `On the images kept back (${examples.images} images were rated in all), the new captions ${how} (${log_ratio.toFixed(2)} nats a caption).`,
+      };
+    },
   },
   {
     name: "predicted_approval",
-    breach: ({ predicted_approval: { before, after } }) =>
-      after > before ? undefined : `predicted approval does not rise (${percent(before)} to ${percent(after)})`,
+    look: ({ predicted_approval: { before, after }, approval_gain: { low, high } }) => {
+      const passed = after > before;
+      const chance =
+        low < 0
+          ? ` So few images cannot rule out that it is chance: the true change lies between ${points(low)} and ${points(high)} points.`
+          : ` The true gain lies between ${points(low)} and ${points(high)} points.`;
+      return {
+        figure: after,
+        limit: `above ${rounded(before)}`,
+        passed,
+        sentence: passed
+          ? `What the thumbs taught says that viewers will like ${percent(after)} of the captions instead of ${percent(before)}.${chance}`
+          : `Not even by what the thumbs taught will viewers like more captions than before: predicted approval goes from ${percent(before)} to ${percent(after)}.`,
+      };
+    },
   },
   {
     name: "repetition",
-    breach: ({ repetition: { before, after } }) =>
-      after - before > limits.mostRepetitionRise + rounding
-        ? `captions repeat themselves more (${percent(before)} to ${percent(after)})`
-        : undefined,
+    look: ({ repetition: { before, after } }) => {
+      const passed = after - before <= limits.mostRepetitionRise + rounding;
+      return {
+        figure: after,
+        limit: `at most ${rounded(before + limits.mostRepetitionRise)}`,
+        passed,
+        sentence: `Captions repeat themselves ${passed ? "hardly more than before" : "more than before"}: ${percent(after)} of them, ${percent(before)} before.`,
+      };
+    },
   },
   {
     name: "ends_on_function_word",
-    breach: ({ ends_on_function_word: { before, after } }) =>
-      after - before > limits.mostFunctionWordRise + rounding
-        ? `more captions break off (${percent(before)} to ${percent(after)})`
-        : undefined,
+    look: ({ ends_on_function_word: { before, after } }) => {
+      const passed = after - before <= limits.mostFunctionWordRise + rounding;
+      return {
+        figure: after,
+        limit: `at most ${rounded(before + limits.mostFunctionWordRise)}`,
+        passed,
+        sentence: `${passed ? "Captions end properly" : "More captions break off"}: ${percent(after)} end on a word like "a" or "of", ${percent(before)} before.`,
+      };
+    },
   },
   {
     name: "mean_length",
-    breach: ({ mean_length: { before, after } }) =>
-      after < limits.leastLengthRatio * before || after > limits.mostLengthRatio * before
-        ? `the length leaves its band (${before.toFixed(1)} to ${after.toFixed(1)} words)`
-        : undefined,
+    look: ({ mean_length: { before, after } }) => {
+      const [least, most] = [limits.leastLengthRatio * before, limits.mostLengthRatio * before];
+      const passed = after >= least && after <= most;
+      return {
+        figure: after,
+        limit: `between ${rounded(least)} and ${rounded(most)}`,
+        passed,
+        sentence: `Captions have ${passed ? "a similar length" : `become far too ${after < least ? "short" : "long"}`}: ${after.toFixed(1)} words on average, ${before.toFixed(1)} before.`,
+      };
+    },
   },
   {
     name: "evaluator_score",
-    breach: ({ evaluator_score: { before, after } }) =>
-      before - after > Math.max(limits.mostScoreFall.absolute, limits.mostScoreFall.relative * Math.abs(before))
-        ? `the evaluator's score falls (${before.toFixed(3)} to ${after.toFixed(3)})`
-        : undefined,
+    look: ({ evaluator_score: { before, after } }) => {
+      const { absolute, relative } = limits.mostScoreFall;
+      const fall = Math.max(absolute, relative * Math.abs(before));
+      const passed = before - after <= fall + rounding;
+      return {
+        figure: after,
+        limit: `at least ${rounded(before - fall)}`,
+        passed,
+        sentence: `A judge that compares captions with their images finds that they fit ${passed ? "about as well as before" : "worse than before"}: a score of ${after.toFixed(3)}, ${before.toFixed(3)} before.`,
+      };
+    },
+  },
+  {
+    name: "distinct",
+    look: ({ distinct: { before, after } }) => {
+      const least = limits.leastDistinctRatio * before;
+      const passed = after >= least - rounding;
+      return {
+        figure: after,
+        limit: `at least ${rounded(least)}`,
+        passed,
+        sentence: `${passed ? "Different images still get different captions" : "Too many images get the same caption"}: ${rounded(100 * after)} different ones per 100 images, ${rounded(100 * before)} before.`,
+      };
+    },
+  },
+  {
+    name: "kl",
+    look: ({ kl }) => {
+      const passed = kl <= limits.mostKl;
+      return {
+        figure: kl,
+        limit: `at most ${limits.mostKl}`,
+        passed,
+        sentence: `The new version has moved ${passed ? "no further from the base than thumbs can answer for" : "too far from the base"} (${kl.toFixed(1)} nats a caption).`,
+      };
+    },
   },
 ];
 
-/** Judges a version by its figures; every broken limit is a reason. */
+/** Judges a version by its figures; every check is listed, and those not passed are the reasons. */
 export function judge(measured: Evaluation): Gate {
-  const reasons = rules.flatMap((rule) => rule.breach(measured) ?? []);
-  return { verdict: reasons.length === 0 ? "passed" : "rejected", reasons };
+  const checks = rules.map(({ name, look }) => ({ name, ...look(measured) }));
+  const reasons = checks.filter(({ passed }) => !passed).map(({ sentence }) => sentence);
+  return { verdict: reasons.length === 0 ? "passed" : "rejected", reasons, checks };
 }
 
 function percent(share: number): string {
   return `${(100 * share).toFixed(1)} %`;
+}
+
+function points(share: number): string {
+  return (100 * share).toFixed(1);
+}
+
+/** Three decimals at most, without trailing zeros. */
+function rounded(value: number): string {
+  return String(Number(value.toFixed(3)));
 }

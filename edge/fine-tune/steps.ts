@@ -3,7 +3,8 @@
 import { CaptionerError } from "../../captioner/errors.ts";
 import type { StoredReason } from "../../db/tenant-training.ts";
 import type { Gate } from "../contract/jobs.ts";
-import { type SucceededData, TrainerCallback, TrainingMethod } from "../contract/trainer.ts";
+import { TrainingMethod } from "../contract/method.ts";
+import { type SucceededData, TrainerCallback } from "../contract/trainer.ts";
 import type { TenantDeps } from "../http/context.ts";
 import { ApiError } from "../http/errors.ts";
 import { checkVersion, probeVersion, type CheckedVersion } from "../services/version-check.ts";

@@ -1,5 +1,6 @@
 import type { Job, JobEvent, JobRequest } from "../contract/jobs.ts";
-import { SucceededData, TrainingMethod } from "../contract/trainer.ts";
+import { TrainingMethod } from "../contract/method.ts";
+import { SucceededData } from "../contract/trainer.ts";
 import { idPrefixes } from "../contract/ids.ts";
 import { countRatings, fewest, readRatings, shortages } from "../fine-tune/data-set.ts";
 import { newsEvent } from "../fine-tune/wake.ts";

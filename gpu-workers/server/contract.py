@@ -19,35 +19,169 @@ from pydantic import (
 
 class DicoHyperparameters(BaseModel):
     """
-    Settings of one DiCO update.
+    Settings of DiCO; what is left out is `auto`.
     """
 
     model_config = ConfigDict(
         extra="forbid",
     )
-    beta: Annotated[float | None, Field(ge=0.01, le=10.0)] = None
+    beta: float | Literal["auto"] | None = None
     """
-    Strength of the pull towards the base version. Default 1.
+    Strength of the pull towards the base version, .01 to 10. `auto`: 1.
     """
-    tau: Annotated[float | None, Field(ge=0.0, le=100.0)] = None
+    tau: float | Literal["auto"] | None = None
     """
-    Sharpness with which worse candidates count more. Default 2.
+    Sharpness with which worse candidates count more, 0 to 100. `auto`: 2.
     """
-    candidates: Annotated[int | None, Field(ge=2, le=64)] = None
+    candidates: int | Literal["auto"] | None = None
     """
-    Candidate captions drawn per rated image. Default 24.
+    Candidate captions drawn per rated image, 2 to 64. `auto`: 24.
     """
-    n_epochs: Annotated[int | None, Field(ge=1, le=50)] = None
+    losers: int | Literal["auto"] | None = None
     """
-    Passes over the rated images. The default depends on their number.
+    Candidates that each winner is set against, 1 to 15. `auto`: 5.
     """
-    learning_rate: Annotated[float | None, Field(ge=1e-06, le=0.01)] = None
+    anchor: float | Literal["auto"] | None = None
     """
-    Peak learning rate of AdamW. Default 0.0001.
+    Weight of the winner's negative log-likelihood, mean over its tokens, which keeps captions well-formed, 0 to 10. `auto`: 1.
     """
-    on_policy: bool | None = None
+    n_epochs: int | Literal["auto"] | None = None
     """
-    Draw the candidates anew from the model being trained. Default false.
+    Passes over the rated images, 1 to 50. `auto`: as many as at least 60 steps take.
+    """
+    batch_size: int | Literal["auto"] | None = None
+    """
+    Images a step, 1 to 64. `auto`: 8.
+    """
+    learning_rate: float | Literal["auto"] | None = None
+    """
+    Peak learning rate of AdamW, .000001 to .01. `auto`: .0001.
+    """
+    on_policy: bool | Literal["auto"] | None = None
+    """
+    Draw the candidates anew from the model being trained, as the paper does. `auto`: false below 2,000 thumbs.
+    """
+    preference_weight: float | Literal["auto"] | None = None
+    """
+    What the thumbs' preference model counts, per unit of its log-odds (cut at ±4), 0 to 20. `auto`: 4.
+    """
+    evaluator_weight: float | Literal["auto"] | None = None
+    """
+    What the image-text evaluator counts, per .05 of its PAC-S (2 x cosine), 0 to 10. `auto`: .1.
+    """
+    unlikely_weight: float | Literal["auto"] | None = None
+    """
+    What a candidate loses per nat that it is less likely to the base than the base's own best, 0 to 10. `auto`: .5.
+    """
+    correction_bonus: float | Literal["auto"] | None = None
+    """
+    How far above the best candidate a viewer's correction is ranked, in the same units, 0 to 20. `auto`: 2.
+    """
+
+
+class SftHyperparameters(BaseModel):
+    """
+    Settings of supervised fine-tuning; what is left out is `auto`.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    n_epochs: int | Literal["auto"] | None = None
+    """
+    Passes over the rated images, 1 to 50. `auto`: as many as at least 60 steps take.
+    """
+    batch_size: int | Literal["auto"] | None = None
+    """
+    Images a step, 1 to 64. `auto`: 8.
+    """
+    learning_rate: float | Literal["auto"] | None = None
+    """
+    Peak learning rate of AdamW, .000001 to .01. `auto`: .0001.
+    """
+
+
+class ScstHyperparameters(BaseModel):
+    """
+    Settings of self-critical sequence training; what is left out is `auto`.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    reward: Literal["preference", "clip_s", "pac_s", "cider", "auto"] | None = None
+    """
+    What a sampled caption is rewarded for: the thumbs' preference model, CLIP-S, PAC-S, or CIDEr-D against thumbs-up captions and corrections. `auto`: preference.
+    """
+    baseline: Literal["mean", "greedy", "auto"] | None = None
+    """
+    What the reward is compared with: the mean of the image's samples, or that of the greedy caption. `auto`: mean.
+    """
+    candidates: int | Literal["auto"] | None = None
+    """
+    Captions sampled per image and step, 2 to 64. `auto`: 5.
+    """
+    n_epochs: int | Literal["auto"] | None = None
+    """
+    Passes over the rated images, 1 to 50. `auto`: as many as at least 60 steps take.
+    """
+    batch_size: int | Literal["auto"] | None = None
+    """
+    Images a step, 1 to 64. `auto`: 8.
+    """
+    learning_rate: float | Literal["auto"] | None = None
+    """
+    Peak learning rate of AdamW, .000001 to .01. `auto`: .00001.
+    """
+
+
+class DpoHyperparameters(BaseModel):
+    """
+    Settings of direct preference optimisation; what is left out is `auto`.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    beta: float | Literal["auto"] | None = None
+    """
+    Strength of the pull towards the base version, .01 to 10. `auto`: 1.
+    """
+    candidates: int | Literal["auto"] | None = None
+    """
+    Candidate captions drawn per rated image, 2 to 64. `auto`: 24.
+    """
+    anchor: float | Literal["auto"] | None = None
+    """
+    Weight of the winner's negative log-likelihood, mean over its tokens, which keeps captions well-formed, 0 to 10. `auto`: 1.
+    """
+    n_epochs: int | Literal["auto"] | None = None
+    """
+    Passes over the rated images, 1 to 50. `auto`: as many as at least 60 steps take.
+    """
+    batch_size: int | Literal["auto"] | None = None
+    """
+    Images a step, 1 to 64. `auto`: 8.
+    """
+    learning_rate: float | Literal["auto"] | None = None
+    """
+    Peak learning rate of AdamW, .000001 to .01. `auto`: .0001.
+    """
+    preference_weight: float | Literal["auto"] | None = None
+    """
+    What the thumbs' preference model counts, per unit of its log-odds (cut at ±4), 0 to 20. `auto`: 4.
+    """
+    evaluator_weight: float | Literal["auto"] | None = None
+    """
+    What the image-text evaluator counts, per .05 of its PAC-S (2 x cosine), 0 to 10. `auto`: .1.
+    """
+    unlikely_weight: float | Literal["auto"] | None = None
+    """
+    What a candidate loses per nat that it is less likely to the base than the base's own best, 0 to 10. `auto`: .5.
+    """
+    correction_bonus: float | Literal["auto"] | None = None
+    """
+    How far above the best candidate a viewer's correction is ranked, in the same units, 0 to 20. `auto`: 2.
     """
 
 
@@ -207,6 +341,45 @@ class EndsOnFunctionWord(BaseModel):
     after: float
 
 
+class ApprovalGain(BaseModel):
+    """
+    Predicted approval after less before: 90 % interval of a paired bootstrap over the held-out images. Below 0 the gain may be chance.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    low: float
+    high: float
+
+
+class EndUser(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    end_user: Annotated[str, Field(max_length=256)]
+    """
+    Empty for viewers without a name.
+    """
+    thumbs: Annotated[int, Field(ge=0)]
+    agreement: Annotated[float, Field(ge=0.0, le=1.0)]
+    """
+    Share of the thumbs that the other viewers' thumbs lead to expect.
+    """
+    weight: Annotated[float, Field(ge=0.0, le=1.0)]
+    """
+    How much each of the thumbs counted in training.
+    """
+
+
+class BlindSpot(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    error: Annotated[str, Field(max_length=64)]
+    right: Annotated[float, Field(ge=0.0, le=1.0)]
+
+
 class Evaluation(BaseModel):
     """
     Held-out measurements, before and after.
@@ -244,11 +417,70 @@ class Evaluation(BaseModel):
     """
     Share of captions that end on an article, a preposition or the like.
     """
+    approval_gain: ApprovalGain
+    """
+    Predicted approval after less before: 90 % interval of a paired bootstrap over the held-out images. Below 0 the gain may be chance.
+    """
+    kl: float
+    """
+    Nats per caption between the new version and the base on held-out images: how far it has moved.
+    """
     preference_auc: Annotated[float, Field(ge=0.0, le=1.0)]
     """
     Cross-validated area under the curve of the preference model.
     """
+    held_out_thumbs_auc: Annotated[float | None, Field(ge=0.0, le=1.0)]
+    """
+    How well the new version's log-ratio to the base ranks the held-out thumbs; null where they are all alike. Decides nothing.
+    """
+    end_users: Annotated[list[EndUser], Field(max_length=50)]
+    """
+    Viewers, those with the most thumbs first.
+    """
+    blind_spots: Annotated[list[BlindSpot], Field(max_length=20)]
+    """
+    Kinds of error that the image-text evaluator tells from the truth in under 90 % of pairs, with that share.
+    """
     warnings: Annotated[list[str], Field(max_length=50)]
+
+
+class ReportFile(BaseModel):
+    """
+    Where the job's report.json lies, uploaded like a version's files.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """
+    A SHA-256 digest: 64 lower-case hexadecimal digits.
+    """
+    size: Annotated[int, Field(ge=1, le=4000000)]
+
+
+class RejectedData(BaseModel):
+    """
+    Too little or contradictory feedback: no version was made.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    code: Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]{1,63}$")]
+    message: Annotated[str, Field(max_length=1000)]
+    """
+    Why, for the job's owner.
+    """
+    help: Annotated[list[str], Field(max_length=10)]
+    """
+    What would help, a sentence each.
+    """
+    end_users: Annotated[list[str], Field(max_length=20)]
+    """
+    Viewers whose thumbs contradict each other or themselves.
+    """
+    report: ReportFile | None
 
 
 class FailedData(BaseModel):
@@ -330,6 +562,10 @@ class DataSetCounts(BaseModel):
     up: Annotated[int, Field(ge=0)]
     down: Annotated[int, Field(ge=0)]
     corrections: Annotated[int, Field(ge=0)]
+    by_version: dict[Annotated[str, StringConstraints(max_length=64)], int]
+    """
+    Ratings by the version whose caption they are about.
+    """
 
 
 class DataSetDropped(BaseModel):
@@ -344,6 +580,102 @@ class DataSetDropped(BaseModel):
     count: Annotated[int, Field(gt=0)]
 
 
+class Phase(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    name: Annotated[str, Field(max_length=64)]
+    seconds: Annotated[float, Field(ge=0.0)]
+
+
+class ReportPicture(BaseModel):
+    """
+    A picture with its captions before and after.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """
+    A SHA-256 digest: 64 lower-case hexadecimal digits.
+    """
+    thumbnail: Annotated[
+        str,
+        Field(
+            max_length=20000, pattern="^data:image\\/jpeg;base64,[A-Za-z0-9+/]+={0,2}$"
+        ),
+    ]
+    """
+    A small JPEG as a data URI.
+    """
+    before: Annotated[str, Field(max_length=1000)]
+    """
+    The base's caption.
+    """
+    after: Annotated[str, Field(max_length=1000)]
+    """
+    The new version's; the base's again where none was made.
+    """
+    predicted_before: Annotated[float, Field(ge=0.0, le=1.0)]
+    """
+    Approval that the preference model expects.
+    """
+    predicted_after: Annotated[float, Field(ge=0.0, le=1.0)]
+    rating: Literal["up", "down"] | None
+    """
+    A viewer's thumb on the picture's caption, if any.
+    """
+    correction: Annotated[str | None, Field(max_length=1000)]
+
+
+class ReportCurves(BaseModel):
+    """
+    Figures by training step: loss, reward, margin, kl, implicit_reward, winner_logp, gamma_entropy, distinct_candidates and the like.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    steps: Annotated[list[int], Field(max_length=2000)]
+    series: dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=64)], list[float]
+    ]
+
+
+class DroppedItem(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    reason: Annotated[str, Field(max_length=200)]
+    count: Annotated[int, Field(gt=0)]
+
+
+class ReportData(BaseModel):
+    """
+    What was trained on.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    images: Annotated[int, Field(ge=0)]
+    train: Annotated[int, Field(ge=0)]
+    held_out: Annotated[int, Field(ge=0)]
+    thumbs: Annotated[int, Field(ge=0)]
+    up: Annotated[int, Field(ge=0)]
+    down: Annotated[int, Field(ge=0)]
+    corrections: Annotated[int, Field(ge=0)]
+    candidates_per_image: Annotated[float, Field(ge=0.0)]
+    """
+    Mean over the images.
+    """
+    dropped: Annotated[list[DroppedItem], Field(max_length=50)]
+    """
+    What the GPU worker could not use, and why.
+    """
+
+
 class Dico(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
@@ -351,9 +683,9 @@ class Dico(BaseModel):
     hyperparameters: DicoHyperparameters
 
 
-class TrainingMethod(BaseModel):
+class DicoMethod(BaseModel):
     """
-    The method and its settings.
+    DiCO: the best of many candidates against several worse ones, by how much worse they are.
     """
 
     model_config = ConfigDict(
@@ -361,6 +693,63 @@ class TrainingMethod(BaseModel):
     )
     type: Literal["dico"] = "dico"
     dico: Dico
+
+
+class Sft(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    hyperparameters: SftHyperparameters
+
+
+class SftMethod(BaseModel):
+    """
+    Supervised fine-tuning: learns thumbs-up captions and corrections word by word.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    type: Literal["sft"] = "sft"
+    sft: Sft
+
+
+class Scst(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    hyperparameters: ScstHyperparameters
+
+
+class ScstMethod(BaseModel):
+    """
+    Self-critical sequence training: policy gradient on a reward.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    type: Literal["scst"] = "scst"
+    scst: Scst
+
+
+class Dpo(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    hyperparameters: DpoHyperparameters
+
+
+class DpoMethod(BaseModel):
+    """
+    Direct preference optimisation: one candidate against one.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    type: Literal["dpo"] = "dpo"
+    dpo: Dpo
 
 
 class StateCallback(BaseModel):
@@ -426,6 +815,21 @@ class SucceededData(BaseModel):
     Ed25519 over manifest.json's bytes, base64.
     """
     evaluation: Evaluation
+    report: ReportFile | None
+
+
+class RejectedCallback(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    job_id: Annotated[str, Field(pattern="^ftjob-[0-9a-z]{10,40}$")]
+    sequence: Annotated[int, Field(ge=1)]
+    """
+    1, 2, 3 ... of one job; a repeat keeps its number.
+    """
+    created_at: AwareDatetime
+    type: Literal["rejected"] = "rejected"
+    data: RejectedData
 
 
 class FailedCallback(BaseModel):
@@ -455,39 +859,32 @@ class DataSetExample(BaseModel):
     ratings: Annotated[list[DataSetRating], Field(min_length=1)]
 
 
-class TrainerJobRequest(BaseModel):
+class LearningReport(BaseModel):
     """
-    A fine-tune job as the edge submits it.
+    What a job learnt and how. Holds thumbnails of the tenant's pictures and viewers' words.
     """
 
     model_config = ConfigDict(
         extra="forbid",
     )
-    job_id: Annotated[str, Field(pattern="^ftjob-[0-9a-z]{10,40}$")]
-    model: Annotated[str, Field(max_length=63)]
-    base_manifest_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    object: Literal["learning_report"] = "learning_report"
+    pictures: Annotated[list[ReportPicture], Field(max_length=48)]
+    curves: ReportCurves
+    data: ReportData
+    phases: Annotated[list[Phase], Field(max_length=50)]
     """
-    A SHA-256 digest: 64 lower-case hexadecimal digits.
+    Time by phase, in the order that they ran in.
     """
-    parent_manifest_sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$")]
+    settings: dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=64)],
+        float | bool | str,
+    ]
     """
-    The version that served when the job was made.
+    The settings that `auto` came to.
     """
-    method: TrainingMethod
-    seed: Annotated[int, Field(ge=0, le=2147483647)]
-    dataset: DataSetLocation
-    callback_url: AnyUrl
-    artifacts_url: AnyUrl
+    evaluation: Evaluation | None
     """
-    PUT and HEAD artifacts_url/{sha256}.
-    """
-    job_token: Annotated[str, Field(max_length=256, min_length=16)]
-    """
-    Bearer token for everything this job reads from and sends to the edge.
-    """
-    callback_secret: Annotated[str, Field(max_length=256, min_length=16)]
-    """
-    Key of the callbacks' HMAC-SHA256; its UTF-8 bytes.
+    Null where no version was made.
     """
 
 
@@ -525,6 +922,45 @@ class DataSet(BaseModel):
     dropped: list[DataSetDropped]
 
 
+class TrainerJobRequest(BaseModel):
+    """
+    A fine-tune job as the edge submits it.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+    )
+    job_id: Annotated[str, Field(pattern="^ftjob-[0-9a-z]{10,40}$")]
+    model: Annotated[str, Field(max_length=63)]
+    base_manifest_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """
+    A SHA-256 digest: 64 lower-case hexadecimal digits.
+    """
+    parent_manifest_sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$")]
+    """
+    The version that served when the job was made.
+    """
+    method: DicoMethod | SftMethod | ScstMethod | DpoMethod
+    """
+    The method and its settings, by type.
+    """
+    seed: Annotated[int, Field(ge=0, le=2147483647)]
+    dataset: DataSetLocation
+    callback_url: AnyUrl
+    artifacts_url: AnyUrl
+    """
+    PUT and HEAD artifacts_url/{sha256}.
+    """
+    job_token: Annotated[str, Field(max_length=256, min_length=16)]
+    """
+    Bearer token for everything this job reads from and sends to the edge.
+    """
+    callback_secret: Annotated[str, Field(max_length=256, min_length=16)]
+    """
+    Key of the callbacks' HMAC-SHA256; its UTF-8 bytes.
+    """
+
+
 class TrainerJob(BaseModel):
     """
     A job as the GPU worker knows it.
@@ -541,6 +977,7 @@ class TrainerJob(BaseModel):
         "evaluating",
         "exporting",
         "succeeded",
+        "rejected",
         "failed",
         "cancelling",
         "cancelled",
@@ -555,6 +992,7 @@ class TrainerJob(BaseModel):
         | ProgressCallback
         | LogCallback
         | SucceededCallback
+        | RejectedCallback
         | FailedCallback
         | CancelledCallback
         | None

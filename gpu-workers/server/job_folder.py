@@ -19,7 +19,7 @@ from typing import Any
 from server.contract import TrainerJobRequest
 from server.durable_files import canonical_json, write_durably
 
-TERMINAL = frozenset({"succeeded", "failed", "cancelled"})
+TERMINAL = frozenset({"succeeded", "rejected", "failed", "cancelled"})
 _JOB_ID = re.compile(r"ftjob-[0-9a-z]{10,40}")
 
 

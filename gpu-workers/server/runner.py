@@ -127,11 +127,13 @@ class Runner:
             if result["status"] == "failed":
                 _fail(job, result["code"], result["message"], result["retryable"])
                 return
-            version = job.path / "version"
-            for file in result["files"]:
-                edge.upload(version / file["path"], file["sha256"])
-            edge.upload(version / "manifest.json", result["manifest_sha256"])
-            job.append("succeeded", {key: result[key] for key in result if key != "status"})
+            if result["status"] == "succeeded":
+                version = job.path / "version"
+                for file in result["files"]:
+                    edge.upload(version / file["path"], file["sha256"])
+                edge.upload(version / "manifest.json", result["manifest_sha256"])
+            outcome = {key: result[key] for key in result if key != "status"}
+            job.append(result["status"], {**outcome, "report": _upload_report(job, edge)})
         finally:
             edge.close()
 
@@ -199,6 +201,17 @@ def describe(job: JobFolder) -> TrainerJob:
             "terminal": terminal["body"] if terminal else None,
         }
     )
+
+
+def _upload_report(job: JobFolder, edge: EdgeClient) -> dict[str, Any] | None:
+    """Stores report.json, which is no file of the version: it shows a tenant's pictures."""
+    path = job.path / "report.json"
+    if not path.exists():
+        return None
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    edge.upload(path, digest)
+    return {"sha256": digest, "size": len(data)}
 
 
 def _fail(job: JobFolder, code: str, message: str, retryable: bool) -> None:

@@ -59,7 +59,7 @@ class EdgeDouble:
                   "feedback_id": "fbk_1", "end_user": "ann"}  # fmt: skip
         image = {"sha256": digest, "media_type": "image/png", "url": f"{self.url}/images/{digest}"}
         counts = {"images": 1, "train": 1, "held_out": 0, "ratings": 1, "up": 1, "down": 0,
-                  "corrections": 0}  # fmt: skip
+                  "corrections": 0, "by_version": {"ver_1": 1}}  # fmt: skip
         return json.dumps(
             {
                 "object": "data_set", "id": "dst_1", "model": "scenes",
@@ -75,7 +75,8 @@ class EdgeDouble:
 
     def ended(self) -> bool:
         """Whether the terminal callback came."""
-        return any(c["type"] in ("succeeded", "failed", "cancelled") for c in self.callbacks)
+        ends = ("succeeded", "rejected", "failed", "cancelled")
+        return any(c["type"] in ends for c in self.callbacks)
 
     def close(self) -> None:
         """Stops answering."""

@@ -1,6 +1,7 @@
 """Stands in for the training process, to test the runner around it: behaves as told.
 
-The job's seed chooses: 1 succeeds, 2 fails, 3 crashes always, 4 crashes once, 5 never ends.
+The job's seed chooses: 1 succeeds, 2 fails, 3 crashes always, 4 crashes once, 5 never ends,
+6 is rejected, 7 succeeds with a report.
 """
 
 from __future__ import annotations
@@ -35,12 +36,20 @@ if seed == 2:
     result: dict[str, object] = {
         "status": "failed", "code": "TOO_FEW_THUMBS", "message": "2 thumbs", "retryable": False,
     }  # fmt: skip
+elif seed == 6:
+    (folder / "report.json").write_text('{"object": "learning_report"}')
+    result = {
+        "status": "rejected", "code": "CONTRADICTORY_THUMBS", "message": "ann and bob disagree",
+        "help": ["Ask ann and bob to agree."], "end_users": ["ann", "bob"],
+    }  # fmt: skip
 else:
     version = folder / "version"
     version.mkdir(exist_ok=True)
     files = {"config.json": b"{}", "manifest.json": b'{"object": "model_manifest"}'}
     for name, data in files.items():
         (version / name).write_bytes(data)
+    if seed == 7:
+        (folder / "report.json").write_text('{"object": "learning_report"}')
     same = {"before": 0.5, "after": 0.6}
     figures = ("predicted_approval", "evaluator_score", "repetition", "mean_length", "distinct")
     result = {
@@ -52,7 +61,12 @@ else:
             "examples": {"train": 1, "held_out": 1, "images": 2},
             "log_ratio": -0.1,
             **dict.fromkeys((*figures, "ends_on_function_word"), same),
+            "approval_gain": {"low": 0.01, "high": 0.2},
+            "kl": 1.0,
             "preference_auc": 0.9,
+            "held_out_thumbs_auc": None,
+            "end_users": [],
+            "blind_spots": [],
             "warnings": [],
         },
     }

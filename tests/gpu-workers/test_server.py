@@ -166,6 +166,30 @@ def test_a_failure_keeps_its_code(worker: Worker, edge: EdgeDouble) -> None:
     assert edge.artifacts == {}
 
 
+def test_feedback_that_cannot_be_learnt_from_is_told_with_its_report(
+    worker: Worker, edge: EdgeDouble
+) -> None:
+    worker.http.post("/v1/jobs", json=request(edge, seed=6))
+    edge.wait_for(edge.ended)
+    last = edge.callbacks[-1]
+    assert (last["type"], last["data"]["code"]) == ("rejected", "CONTRADICTORY_THUMBS")
+    assert last["data"]["end_users"] == ["ann", "bob"]
+    assert list(edge.artifacts) == [last["data"]["report"]["sha256"]]
+    shown = worker.http.get("/v1/jobs/ftjob-0123456789abcdef").json()
+    assert (shown["state"], shown["terminal"]) == ("rejected", last)
+
+
+def test_a_report_is_stored_before_the_end_and_is_no_file_of_the_version(
+    worker: Worker, edge: EdgeDouble
+) -> None:
+    worker.http.post("/v1/jobs", json=request(edge, seed=7))
+    edge.wait_for(edge.ended)
+    data = edge.callbacks[-1]["data"]
+    stored = edge.artifacts[data["report"]["sha256"]]
+    assert len(stored) == data["report"]["size"]
+    assert data["report"]["sha256"] not in [file["sha256"] for file in data["files"]]
+
+
 @pytest.mark.parametrize(("seed", "end", "starts"), [(3, "failed", 3), (4, "succeeded", 2)])
 def test_a_crash_is_tried_again_and_takes_nobody_down(
     worker: Worker, edge: EdgeDouble, seed: int, end: str, starts: int
