@@ -10,12 +10,15 @@ from pathlib import Path
 
 from scenes.cli import add_scenes_commands
 
+from dico.claims.cli import add_claims_command
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m dico", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_scenes_commands(commands)
+    add_claims_command(commands)
 
     pretrain = commands.add_parser(
         "pretrain", help="make the base version; every step resumes where it stopped"

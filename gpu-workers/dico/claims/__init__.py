@@ -1,0 +1,1 @@
+"""What the paper claims of DiCO, tried on scenes: `python -m dico claims`."""
