@@ -11,6 +11,7 @@ from pathlib import Path
 from scenes.cli import add_scenes_commands
 
 from dico.claims.cli import add_claims_command
+from dico.evaluate_cli import add_evaluate_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_scenes_commands(commands)
     add_claims_command(commands)
+    add_evaluate_command(commands)
 
     pretrain = commands.add_parser(
         "pretrain", help="make the base version; every step resumes where it stopped"

@@ -27,13 +27,17 @@ def fluency(candidates: Sequence[Tokens]) -> dict[str, float]:
         candidates: Tokens of the captions, [N], N >= 1.
     """
     counted, lengths = Vocabulary().count(candidates)
-    figures: dict[str, float] = {}
+    repeated: dict[str, float] = {}
+    distinct: dict[str, float] = {}
     for n, each in enumerate(counted, start=1):
         total = int(each.counts.sum())
-        figures[f"rep_{n}"] = 1 - len(each.rows) / total if total else 0.0
-        figures[f"distinct_{n}"] = len(np.unique(each.grams)) / total if total else 0.0
+        repeated[f"rep_{n}"] = 1 - len(each.rows) / total if total else 0.0
+        distinct[f"distinct_{n}"] = len(np.unique(each.grams)) / total if total else 0.0
     bad = [not tokens or tokens[-1] in FUNCTION_WORDS for tokens in candidates]
-    figures["bad_endings"] = sum(bad) / len(bad)
-    figures["vocabulary"] = float(len(np.unique(counted[0].grams)))
-    figures["mean_length"] = float(lengths.mean())
-    return figures
+    return {
+        **repeated,
+        **distinct,
+        "bad_endings": sum(bad) / len(bad),
+        "vocabulary": float(len(np.unique(counted[0].grams))),
+        "mean_length": float(lengths.mean()),
+    }

@@ -59,8 +59,8 @@ _ABBREVIATIONS = "|".join(
         "cf cie cmdr co col colo comdr conn corp cpl ct dak dec dept dr drs ens esq est etc ext "
         "feb fla fri ft gen gov hon inc ind intl invt jan jos jr jul jun kan kans ky lieut lt ltd "
         "maj mar messrs mfg mich minn mme mo mon mont mr mrs ms msgr mt natl neb nev nov oct okla "
-        "penn pfc ph.d ph plc pres prof pvt rd rep reps rev rt sen sens sep sept seq sgt sq sr st ste "
-        "supt tel tenn thu thurs treas tue tues univ va vs vt wed wis wisc wm wyo"
+        "penn pfc ph.d ph plc pres prof pvt rd rep reps rev rt sen sens sep sept seq sgt sq sr st "
+        "ste supt tel tenn thu thurs treas tue tues univ va vs vt wed wis wisc wm wyo"
     ).split()
 )
 # After a single letter, such a word with its capital begins a sentence, so the full stop ends one.
