@@ -72,6 +72,9 @@ _STARTERS = "|".join(
 )
 _BEFORE_NUMBER = "art|ca|figs?|nos?|op|pp|prop"
 
+# Captions of nothing but letters and commas, unless they have a word that is split.
+_PLAIN = re.compile("(?!.*\\b(?:cannot|gonna|wanna|gotta|lemme|gimme)\\b)[a-z ,]*")
+
 _LETTER = r"(?:[^\W\d_]|[\u0300-\u036f])"
 _ALNUM = r"(?:[^\W_]|[\u0300-\u036f])"
 _NUMBER = r"\d*(?:[.,:]\d+)+|\d+"
@@ -132,6 +135,9 @@ def tokenise(caption: str) -> list[str]:
     Exact on captions as people write them (the fixtures under `tests/fixtures/metrics` compare);
     markup and telephone numbers may come out differently.
     """
+    lower = caption.lower()
+    if _PLAIN.fullmatch(lower):
+        return lower.replace(",", " ").split()
     text = _ENTITY.sub(lambda match: _ENTITIES[match[1].lower()], caption).translate(_REPLACED)
     tokens = (
         _BRACKET.sub(lambda match: _BRACKETS[match[0]], token.lower())
