@@ -24,6 +24,15 @@ export interface StoredReason {
   message: string;
   retryable: boolean;
   fault: Fault;
+  /** What would help, a sentence each. */
+  help: string[];
+}
+
+/** What the gate decided, check by check. */
+export interface StoredGate {
+  verdict: GateVerdict;
+  reasons: string[];
+  checks: { name: string; figure: number; limit: string; passed: boolean; sentence: string }[];
 }
 
 /** How far the phase of a job has come. */
@@ -42,6 +51,7 @@ export interface StoredCounts {
   up: number;
   down: number;
   corrections: number;
+  by_version: Record<string, number>;
 }
 
 /** Frozen feedback; the bytes are in the object store under their digest. */
@@ -79,8 +89,10 @@ export const jobs = sqliteTable(
     progress: text({ mode: "json" }).$type<StoredProgress>(),
     /** The GPU worker's last word, as the contract writes it; null while it works. */
     outcome: text({ mode: "json" }).$type<unknown>(),
-    gate: text({ mode: "json" }).$type<{ verdict: GateVerdict; reasons: string[] }>(),
+    gate: text({ mode: "json" }).$type<StoredGate>(),
     versionId: text("version_id"),
+    /** The learning report, in the object store under its tenant; set when the job ends. */
+    reportSha256: text("report_sha256"),
     /** What the GPU worker proves itself with towards us; never shown. */
     token: text().notNull(),
     callbackSecret: text("callback_secret").notNull(),
@@ -125,7 +137,7 @@ export const versions = sqliteTable(
     parentVersionId: text("parent_version_id").notNull(),
     jobId: text("job_id").notNull(),
     dataSetId: text("data_set_id").notNull(),
-    gate: text({ mode: "json" }).$type<{ verdict: GateVerdict; reasons: string[] }>().notNull(),
+    gate: text({ mode: "json" }).$type<StoredGate>().notNull(),
     createdAt: integer("created_at", { mode: "timestamp_ms" }).notNull(),
   },
   (table) => [index("versions_model").on(table.model, table.createdAt)],

@@ -45,11 +45,11 @@ export type JobStatus = (typeof jobStatuses)[number];
  * entered twice. From `verifying` on the outcome is there and cannot be cancelled any more.
  */
 export const jobTransitions: Readonly<Record<JobStatus, readonly JobStatus[]>> = {
-  validating: ["queued", "cancelling", "failed"],
-  queued: ["training", "evaluating", "exporting", "verifying", "cancelling", "failed"],
-  training: ["evaluating", "exporting", "verifying", "cancelling", "failed"],
-  evaluating: ["exporting", "verifying", "cancelling", "failed"],
-  exporting: ["verifying", "cancelling", "failed"],
+  validating: ["queued", "rejected", "cancelling", "failed"],
+  queued: ["training", "evaluating", "exporting", "verifying", "rejected", "cancelling", "failed"],
+  training: ["evaluating", "exporting", "verifying", "rejected", "cancelling", "failed"],
+  evaluating: ["exporting", "verifying", "rejected", "cancelling", "failed"],
+  exporting: ["verifying", "rejected", "cancelling", "failed"],
   verifying: ["succeeded", "rejected", "failed"],
   cancelling: ["cancelled"],
   succeeded: [],

@@ -3,7 +3,7 @@ import { aliasMoves } from "../../db/value-lists.ts";
 import { listOf, pageQuery } from "./shapes.ts";
 import { JobId, Timestamp, VersionId } from "./ids.ts";
 import { Gate, ModelName } from "./jobs.ts";
-import { ArtifactFile, Sha256 } from "./trainer.ts";
+import { ArtifactFile, DataSetCounts, Evaluation, Sha256 } from "./trainer.ts";
 
 export const AliasName = z
   .string()
@@ -106,6 +106,36 @@ export const VersionSummary = Version.omit({ files: true, metrics: true }).meta(
   description: "A model version without its files and figures.",
 });
 export type VersionSummary = z.infer<typeof VersionSummary>;
+
+export const Round = z
+  .strictObject({
+    version: VersionId,
+    is_base: z.boolean(),
+    parent_version: VersionId.nullable().meta({ description: "What served when the job was made." }),
+    job: JobId.nullable(),
+    counts: DataSetCounts.nullable().meta({
+      description: "What the job trained on; `by_version` says whose captions the thumbs are about.",
+    }),
+    predicted_approval: Evaluation.shape.predicted_approval.nullable(),
+    gate: Gate.nullable(),
+    created_at: Timestamp,
+  })
+  .meta({ id: "Round", description: "A version in a line of versions, and what it learnt from." });
+export type Round = z.infer<typeof Round>;
+
+export const Lineage = z
+  .strictObject({
+    object: z.literal("version.lineage"),
+    model: ModelName,
+    version: VersionId,
+    base_version: VersionId.meta({ description: "What its training started from, whatever served then." }),
+    rounds: z.array(Round).meta({ description: "The version itself first, a base last; 100 at most." }),
+    earlier: VersionId.nullable().meta({
+      description: "Whose lineage goes on where 100 rounds did not reach a base; otherwise null.",
+    }),
+  })
+  .meta({ id: "Lineage", description: "A version, the one that served when it was begun, and so on down to a base." });
+export type Lineage = z.infer<typeof Lineage>;
 
 export const VersionList = listOf(VersionSummary, "VersionList");
 export const VersionListQuery = z.strictObject(pageQuery);

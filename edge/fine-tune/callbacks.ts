@@ -38,7 +38,7 @@ export async function receiveCallback(
 
 /** Whether nothing comes after it. */
 export function isTerminal({ type }: TrainerCallback): boolean {
-  return type === "succeeded" || type === "failed" || type === "cancelled";
+  return type === "succeeded" || type === "rejected" || type === "failed" || type === "cancelled";
 }
 
 function parseCallback(body: Uint8Array): TrainerCallback {

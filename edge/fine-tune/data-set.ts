@@ -30,24 +30,44 @@ export async function readRatings(
   return { ratings, excess: total - ratings.length };
 }
 
-/** What is missing for a job, as sentences; empty where nothing is. */
-export function shortages(counts: Pick<DataSetCounts, "images" | "up" | "down">): string[] {
-  const names = { images: "rated images", up: "thumbs up", down: "thumbs down" } as const;
+/** Something of which a job needs more. */
+export interface Shortage {
+  /** How many there are of how many, as part of a sentence. */
+  state: string;
+  /** How many more it takes, as a sentence. */
+  help: string;
+}
+
+/** What is missing for a job; empty where nothing is. */
+export function shortages(counts: Pick<DataSetCounts, "images" | "up" | "down">): Shortage[] {
+  const names = {
+    images: ["rated image", "rated images"],
+    up: ["thumb up", "thumbs up"],
+    down: ["thumb down", "thumbs down"],
+  } as const;
   return (["images", "up", "down"] as const)
     .filter((name) => counts[name] < fewest[name])
-    .map((name) => `${counts[name]} ${names[name]} of at least ${fewest[name]}`);
+    .map((name) => {
+      const [one, many] = names[name];
+      const missing = fewest[name] - counts[name];
+      return {
+        state: `${counts[name]} ${many} of at least ${fewest[name]}`,
+        help: `Collect ${missing} more ${missing === 1 ? one : many}.`,
+      };
+    });
 }
 
 /** Counts of ratings that are not split yet. */
-export function countRatings(
-  ratings: RatedCaption[],
-): Pick<DataSetCounts, "images" | "ratings" | "up" | "down" | "corrections"> {
+export function countRatings(ratings: RatedCaption[]): Omit<DataSetCounts, "train" | "held_out"> {
   return {
     images: new Set(ratings.map(({ imageSha256 }) => imageSha256)).size,
     ratings: ratings.length,
     up: ratings.filter(({ rating }) => rating === "up").length,
     down: ratings.filter(({ rating }) => rating === "down").length,
     corrections: ratings.filter(({ correction }) => correction !== null).length,
+    by_version: Object.fromEntries(
+      [...Map.groupBy(ratings, ({ versionId }) => versionId)].map(([version, thumbs]) => [version, thumbs.length]),
+    ),
   };
 }
 

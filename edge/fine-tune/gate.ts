@@ -6,7 +6,7 @@ import type { Evaluation } from "../contract/trainer.ts";
 interface Rule {
   name: string;
   /** What is measured, what it is held to in the same unit, and how it reads to people. */
-  look(measured: Evaluation): Omit<GateCheck, "name">;
+  look: (measured: Evaluation) => Omit<GateCheck, "name">;
 }
 
 /** The bands in which figures may move; method.md section 9 found which of them tell good from hacked. */

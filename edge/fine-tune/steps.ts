@@ -4,9 +4,10 @@ import { CaptionerError } from "../../captioner/errors.ts";
 import type { StoredReason } from "../../db/tenant-training.ts";
 import type { Gate } from "../contract/jobs.ts";
 import { TrainingMethod } from "../contract/method.ts";
-import { type SucceededData, TrainerCallback } from "../contract/trainer.ts";
+import { type RejectedData, type SucceededData, TrainerCallback } from "../contract/trainer.ts";
 import type { TenantDeps } from "../http/context.ts";
 import { ApiError } from "../http/errors.ts";
+import { adoptReport, ReportInvalid } from "../services/reports.ts";
 import { checkVersion, probeVersion, type CheckedVersion } from "../services/version-check.ts";
 import { readFile } from "../storage/files.ts";
 import type { JobRecord, JobRow } from "../tenant/jobs.ts";
@@ -16,18 +17,27 @@ import { createTrainerClient, TrainerRefusal } from "./trainer-client.ts";
 
 export type StepDeps = Pick<TenantDeps, "env" | "directory" | "captioner" | "tenantId" | "tenant" | "fetch" | "now">;
 
-/** Why a job makes no version. */
-export type Failure = StoredReason;
-export type Outcome<T> = { ok: true; value: T } | { ok: false; failure: Failure };
+/** How a job ends that makes no version. */
+export interface Ending {
+  status: "failed" | "rejected";
+  reason: StoredReason;
+  reportSha256: string | null;
+}
+export type Outcome<T> = { ok: true; value: T } | { ok: false; ending: Ending };
 
 const done = { ok: true, value: null } as const;
 
-function failed(
-  code: string,
-  message: string,
-  { retryable = false, fault = "provider" as Failure["fault"] } = {},
-): { ok: false; failure: Failure } {
-  return { ok: false, failure: { code, message, retryable, fault } };
+function failed(code: string, message: string, { retryable = false } = {}): { ok: false; ending: Ending } {
+  const reason: StoredReason = { code, message, retryable, fault: "provider", help: [] };
+  return { ok: false, ending: { status: "failed", reason, reportSha256: null } };
+}
+
+function rejected(
+  { code, message, help }: Pick<RejectedData, "code" | "message" | "help">,
+  reportSha256: string | null = null,
+): { ok: false; ending: Ending } {
+  const reason: StoredReason = { code, message, retryable: false, fault: "user", help };
+  return { ok: false, ending: { status: "rejected", reason, reportSha256 } };
 }
 
 /** Freezes the feedback into a data set, once. */
@@ -38,7 +48,8 @@ export async function freezeFeedback(deps: StepDeps, jobId: string): Promise<Out
   const { dataSet, bytes, sha256 } = await freeze(deps, { ...job, dataSetId });
   const lacking = shortages(dataSet.counts);
   if (lacking.length > 0) {
-    return failed("FEEDBACK_INSUFFICIENT", `Too little feedback was left: ${lacking.join(", ")}.`, { fault: "user" });
+    const message = `Too little feedback was left: ${lacking.map(({ state }) => state).join(", ")}.`;
+    return rejected({ code: "FEEDBACK_INSUFFICIENT", message, help: lacking.map(({ help }) => help) });
   }
   await deps.env.objects.put(dataSetKey(deps.tenantId, sha256), bytes, {
     sha256,
@@ -103,9 +114,10 @@ export interface Verdict {
   versionId: string;
   signature: string;
   gate: Gate;
+  reportSha256: string | null;
 }
 
-/** Checks what the GPU worker says it made: signature, files, lineage, probe, then the gate. */
+/** Checks what the GPU worker says it made: signature, files, lineage, probe, report, then the gate. */
 export async function checkOutcome(deps: StepDeps, jobId: string): Promise<Outcome<Verdict>> {
   const record = await deps.tenant.getJob(jobId);
   const outcome = TrainerCallback.parse(record.job.outcome);
@@ -113,15 +125,27 @@ export async function checkOutcome(deps: StepDeps, jobId: string): Promise<Outco
     const { code, message, retryable } = outcome.data;
     return failed(code, message, { retryable });
   }
-  if (outcome.type !== "succeeded") return failed("TRAINER_CANCELLED", "The GPU worker stopped.", { retryable: true });
-  const event = { type: "state", message: "The version is being verified." } as const;
-  await deps.tenant.advanceJob({ id: jobId, to: "verifying", event, now: deps.now() });
+  if (outcome.type !== "succeeded" && outcome.type !== "rejected") {
+    return failed("TRAINER_CANCELLED", "The GPU worker stopped.", { retryable: true });
+  }
+  const { report } = outcome.data;
+  const reportSha256 = report?.sha256 ?? null;
   try {
-    const version = await verify(deps, record, outcome.data);
-    const gate = judge(outcome.data.evaluation);
-    const { manifestSha256, versionId } = version;
-    return { ok: true, value: { manifestSha256, versionId, signature: outcome.data.signature, gate } };
+    if (outcome.type === "rejected") {
+      if (report) await adoptReport(deps, report);
+      return rejected(outcome.data, reportSha256);
+    }
+    const event = { type: "state", message: "The version is being verified." } as const;
+    await deps.tenant.advanceJob({ id: jobId, to: "verifying", event, now: deps.now() });
+    const { manifestSha256, versionId, manifest } = await verify(deps, record, outcome.data);
+    if (manifest.files.some(({ sha256 }) => sha256 === reportSha256)) {
+      throw new ReportInvalid("The learning report must not be a file of the version, since it shows pictures.");
+    }
+    if (report) await adoptReport(deps, report);
+    const { signature, evaluation } = outcome.data;
+    return { ok: true, value: { manifestSha256, versionId, signature, gate: judge(evaluation), reportSha256 } };
   } catch (error) {
+    if (error instanceof ReportInvalid) return failed("REPORT_INVALID", error.message);
     if (error instanceof ApiError && error.code !== "STORE_UNAVAILABLE") return failed(error.code, error.detail);
     if (error instanceof CaptionerError) return failed("PROBE_FAILED", `The version cannot be run: ${error.message}.`);
     throw error;
@@ -169,17 +193,20 @@ export async function publish(deps: StepDeps, jobId: string, verdict: Verdict): 
       gate: verdict.gate,
       createdAt: now,
     },
+    verdict.reportSha256,
     now,
   );
 }
 
 /** Ends a job that made no version; one that was to stop has stopped. */
-export async function fail(deps: StepDeps, jobId: string, failure: Failure): Promise<void> {
+export async function end(deps: StepDeps, jobId: string, { status, reason, reportSha256 }: Ending): Promise<void> {
   const { job } = await deps.tenant.getJob(jobId);
   if (job.status === "cancelling") return endCancelled(deps, jobId);
-  const event = { type: "ended", level: "error", message: failure.message, data: { code: failure.code } } as const;
-  const changes = { statusReason: failure };
-  await deps.tenant.advanceJob({ id: jobId, to: "failed", event, changes, now: deps.now() });
+  const level = status === "failed" ? "error" : "warning";
+  const event = { type: "ended", level, message: reason.message, data: { code: reason.code } } as const;
+  const changes = { statusReason: reason, reportSha256 };
+  await deps.tenant.advanceJob({ id: jobId, to: status, event, changes, now: deps.now() });
+  if (status === "rejected") return;
   // A worker that goes on for nobody is stopped; it may be the very thing that does not answer.
   await trainerOf(deps)
     .cancel(jobId)

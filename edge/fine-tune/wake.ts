@@ -53,6 +53,6 @@ function failure({ id, status }: JobRow, state: string): LostJob {
     id,
     to: "failed",
     event: { type: "ended", level: "error", message },
-    changes: { statusReason: { code: "WORKFLOW_LOST", message, retryable: true, fault: "platform" } },
+    changes: { statusReason: { code: "WORKFLOW_LOST", message, retryable: true, fault: "platform", help: [] } },
   };
 }

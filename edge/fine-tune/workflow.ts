@@ -5,13 +5,13 @@ import { captioner } from "../isolate.ts";
 import { openTenant } from "../tenant/client.ts";
 import {
   checkOutcome,
+  end,
   endCancelled,
-  fail,
   freezeFeedback,
   lookForOutcome,
   publish,
   submit,
-  type Failure,
+  type Ending,
   type StepDeps,
 } from "./steps.ts";
 import { newsEvent } from "./wake.ts";
@@ -39,46 +39,34 @@ export class FineTuneWorkflow extends WorkflowEntrypoint<Cloudflare.Env, JobPara
   override async run({ payload: { tenantId, jobId } }: WorkflowEvent<JobParams>, step: WorkflowStep): Promise<void> {
     const deps = this.#deps(tenantId);
     try {
-      const failure = await this.#work(deps, jobId, step);
-      if (failure) await step.do("end", patient, () => fail(deps, jobId, failure));
+      const ending = await this.#work(deps, jobId, step);
+      if (ending) await step.do("end", patient, () => end(deps, jobId, ending));
     } catch (error) {
       // A step has given up: what it says is for the log, not for the tenant.
       console.error(JSON.stringify({ level: "error", job_id: jobId, cause: String(error) }));
       const unavailable = error instanceof Error && error.name === "TrainerUnavailable";
-      const lost: Failure = unavailable
-        ? {
-            code: "TRAINER_UNAVAILABLE",
-            message: "The GPU worker does not answer.",
-            retryable: true,
-            fault: "provider",
-          }
-        : { code: "INTERNAL", message: "Something failed on our side.", retryable: true, fault: "platform" };
-      await step.do("give up", patient, () => fail(deps, jobId, lost));
+      const lost = unavailable
+        ? failure("TRAINER_UNAVAILABLE", "The GPU worker does not answer.", "provider")
+        : failure("INTERNAL", "Something failed on our side.", "platform");
+      await step.do("give up", patient, () => end(deps, jobId, lost));
     }
   }
 
-  async #work(deps: StepDeps, jobId: string, step: WorkflowStep): Promise<Failure | undefined> {
+  async #work(deps: StepDeps, jobId: string, step: WorkflowStep): Promise<Ending | undefined> {
     const frozen = await step.do("freeze the feedback", patient, () => freezeFeedback(deps, jobId));
-    if (!frozen.ok) return frozen.failure;
+    if (!frozen.ok) return frozen.ending;
     const submitted = await step.do("submit to the GPU worker", patient, () => submit(deps, jobId));
-    if (!submitted.ok) return submitted.failure;
+    if (!submitted.ok) return submitted.ending;
 
-    const ending = await this.#wait(deps, jobId, step);
-    if (ending === "gone") {
-      return {
-        code: "TRAINER_TIMEOUT",
-        message: "The GPU worker never ended the job.",
-        retryable: true,
-        fault: "provider",
-      };
-    }
-    if (ending === "cancelled") {
+    const found = await this.#wait(deps, jobId, step);
+    if (found === "gone") return failure("TRAINER_TIMEOUT", "The GPU worker never ended the job.", "provider");
+    if (found === "cancelled") {
       await step.do("end as cancelled", patient, () => endCancelled(deps, jobId));
       return undefined;
     }
 
     const checked = await step.do("verify and judge", patient, () => checkOutcome(deps, jobId));
-    if (!checked.ok) return checked.failure;
+    if (!checked.ok) return checked.ending;
     await step.do("publish", patient, () => publish(deps, jobId, checked.value));
     return undefined;
   }
@@ -108,4 +96,8 @@ export class FineTuneWorkflow extends WorkflowEntrypoint<Cloudflare.Env, JobPara
       now: () => new Date(),
     };
   }
+}
+
+function failure(code: string, message: string, fault: Ending["reason"]["fault"]): Ending {
+  return { status: "failed", reason: { code, message, retryable: true, fault, help: [] }, reportSha256: null };
 }

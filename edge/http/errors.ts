@@ -13,6 +13,7 @@ export const problems = {
   CAPTION_NOT_FOUND: { status: 404, title: "No such caption", retryable: false },
   IMAGE_NOT_FOUND: { status: 404, title: "No such image", retryable: false },
   JOB_NOT_FOUND: { status: 404, title: "No such job", retryable: false },
+  REPORT_NOT_READY: { status: 404, title: "The job has no learning report (yet)", retryable: true },
   DATA_SET_NOT_FOUND: { status: 404, title: "No such data set", retryable: false },
   MODEL_NOT_FOUND: { status: 404, title: "No such model, alias or version", retryable: false },
   FILE_NOT_FOUND: { status: 404, title: "No such file", retryable: false },

@@ -42,6 +42,10 @@ function fixOf(issue: Issue): string {
       return `Use at most ${issue.maximum}.`;
     case "invalid_format":
       return `Write it in the documented form (${issue.format}).`;
+    case "invalid_union": {
+      const ways = "options" in issue ? [`Use one of: ${issue.options.map(String).join(", ")}.`] : [];
+      return [...ways, ...issue.errors.flatMap((branch) => branch.map(fixOf))].join(" Or: ");
+    }
     default:
       return "See /docs for what this field takes.";
   }

@@ -1,11 +1,16 @@
 import { OpenAPIHono, createRoute } from "@hono/zod-openapi";
+import { accepts } from "hono/accepts";
+import { z } from "zod";
 import { Job, JobEventList, JobEventQuery, JobList, JobListQuery, JobRequest } from "../contract/jobs.ts";
+import { JobReport, JobReportQuery } from "../contract/report.ts";
 import { limitBody } from "../http/body.ts";
 import type { TenantEnv } from "../http/context.ts";
 import { IdempotencyHeaders, idempotent } from "../http/idempotency.ts";
 import { authRefusals, json, jsonBody, jsonRefusals, pathId, refusals, secured } from "../http/openapi.ts";
 import { listBody, pageRequestOf } from "../http/pages.ts";
+import { reportPage, reportPolicy } from "../pages/report.ts";
 import { cancelJob, eventFromRow, jobFromRecord, startJob } from "../services/jobs.ts";
+import { readReport } from "../services/reports.ts";
 
 const tags = ["Fine-tuning"];
 const jobId = pathId("job_id", "The job's id.");
@@ -17,7 +22,7 @@ const createJob = createRoute({
   tags,
   summary: "Learn from feedback",
   description:
-    "Freezes the feedback, trains a new version from the base with DiCO, judges it on held-out images and publishes it. Needs at least 20 rated images with 3 thumbs up and 3 down.",
+    "Freezes the feedback, trains a new version from the base (with DiCO unless `method` says otherwise), judges it on held-out images and publishes it. Needs at least 20 rated images with 3 thumbs up and 3 down.",
   ...secured("jobs:write", limitBody(), idempotent({ required: true })),
   request: { headers: IdempotencyHeaders, body: jsonBody(JobRequest) },
   responses: {
@@ -67,6 +72,25 @@ const listEvents = createRoute({
   responses: { 200: json(JobEventList, "One page."), ...refusals(...authRefusals, "INVALID_REQUEST", "JOB_NOT_FOUND") },
 });
 
+const getReport = createRoute({
+  method: "get",
+  path: "/v1/fine_tuning/jobs/{job_id}/report",
+  operationId: "getFineTuningReport",
+  tags,
+  summary: "Read what a job learnt",
+  description:
+    "Pictures with captions before and after, curves, counts, the gate's checks. As JSON, or as a page with `Accept: text/html` or `?format=html`. It holds thumbnails of your pictures and your viewers' words, and is stored with your tenant's data.",
+  ...secured("jobs:write"),
+  request: { params: jobId, query: JobReportQuery },
+  responses: {
+    200: {
+      description: "The report, once the job has ended with one.",
+      content: { "application/json": { schema: JobReport }, "text/html": { schema: z.string() } },
+    },
+    ...refusals(...authRefusals, "INVALID_REQUEST", "JOB_NOT_FOUND", "REPORT_NOT_READY"),
+  },
+});
+
 const cancel = createRoute({
   method: "post",
   path: "/v1/fine_tuning/jobs/{job_id}/cancel",
@@ -111,5 +135,14 @@ export const jobRoutes = new OpenAPIHono<TenantEnv>()
       },
       200,
     );
+  })
+  .openapi(getReport, async (c) => {
+    const report = await readReport(c.var.tenantDeps, c.req.valid("param").job_id);
+    const supports = ["application/json", "text/html"];
+    const accepted = accepts(c, { header: "Accept", supports, default: "application/json" });
+    const format = c.req.valid("query").format ?? (accepted === "text/html" ? "html" : "json");
+    const headers = { vary: "Accept", "cache-control": "private, no-store" };
+    if (format === "json") return c.json(report, 200, headers);
+    return c.html(reportPage(report), 200, { ...headers, "content-security-policy": reportPolicy });
   })
   .openapi(cancel, async (c) => c.json(await cancelJob(c.var.tenantDeps, c.req.valid("param").job_id), 200));

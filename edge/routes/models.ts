@@ -8,6 +8,7 @@ import {
   AliasMoveQuery,
   AliasName,
   AliasRequest,
+  Lineage,
   ModelList,
   RollbackRequest,
   Version,
@@ -22,6 +23,7 @@ import { requireScope } from "../http/auth.ts";
 import { authRefusals, json, jsonBody, jsonRefusals, pathId, refusals, secured } from "../http/openapi.ts";
 import { listBody, pageRequestOf } from "../http/pages.ts";
 import { etagOf, listModels, moveFromRow, readAlias, rollBack, setAlias } from "../services/aliases.ts";
+import { readLineage } from "../services/lineage.ts";
 import { describeVersion, getVersion, listVersions, readManifest } from "../services/versions.ts";
 import { openFile } from "../storage/files.ts";
 
@@ -67,6 +69,19 @@ const getVersionRoute = createRoute({
     200: json(Version, "The version."),
     ...refusals(...authRefusals, "MODEL_NOT_FOUND", "MODEL_UNAVAILABLE"),
   },
+});
+
+const getLineage = createRoute({
+  method: "get",
+  path: "/v1/models/{model}/versions/{version}/lineage",
+  operationId: "getLineage",
+  tags,
+  summary: "Read where a version comes from, round by round",
+  description:
+    "Thumbs on a version's captions train the next one. Training itself always starts from a base, so that errors do not pile up.",
+  ...secured("models:read"),
+  request: { params: version },
+  responses: { 200: json(Lineage, "The rounds."), ...refusals(...authRefusals, "MODEL_NOT_FOUND") },
 });
 
 const getManifest = createRoute({
@@ -186,6 +201,11 @@ export const modelRoutes = new OpenAPIHono<TenantEnv>()
     const param = c.req.valid("param");
     const known = await getVersion(c.var.tenantDeps, param.model, param.version);
     return c.json(await describeVersion(c.var.tenantDeps, known), 200);
+  })
+  .openapi(getLineage, async (c) => {
+    const param = c.req.valid("param");
+    const known = await getVersion(c.var.tenantDeps, param.model, param.version);
+    return c.json(await readLineage(c.var.tenantDeps, known), 200);
   })
   .openapi(getManifest, async (c) => {
     const param = c.req.valid("param");

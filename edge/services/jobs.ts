@@ -1,6 +1,6 @@
 import type { Job, JobEvent, JobRequest } from "../contract/jobs.ts";
 import { TrainingMethod } from "../contract/method.ts";
-import { SucceededData } from "../contract/trainer.ts";
+import { type Evaluation, SucceededData } from "../contract/trainer.ts";
 import { idPrefixes } from "../contract/ids.ts";
 import { countRatings, fewest, readRatings, shortages } from "../fine-tune/data-set.ts";
 import { newsEvent } from "../fine-tune/wake.ts";
@@ -48,6 +48,7 @@ export async function startJob(deps: TenantDeps, caller: Caller, request: JobReq
     outcome: null,
     gate: null,
     versionId: null,
+    reportSha256: null,
     token: `dicojob_${deps.tenantId.slice(idPrefixes.tenant.length)}_${newSecret()}`,
     callbackSecret: newSecret(),
     createdAt: now,
@@ -72,13 +73,13 @@ function requirePromotion({ scopes }: Caller, { promote }: JobRequest): void {
 function requireEnough(counts: ReturnType<typeof countRatings>): void {
   const lacking = shortages(counts);
   if (lacking.length === 0) return;
-  const detail = `A job needs ${fewest.images} rated images with ${fewest.up} thumbs up and ${fewest.down} down. There are ${lacking.join(", ")}.`;
+  const detail = `A job needs ${fewest.images} rated images with ${fewest.up} thumbs up and ${fewest.down} down. There are ${lacking.map(({ state }) => state).join(", ")}.`;
   throw new ApiError("FEEDBACK_INSUFFICIENT", detail, {
-    errors: lacking.map((lack) => ({
+    errors: lacking.map(({ state, help }) => ({
       pointer: "/feedback",
       code: "too_small",
-      detail: `There are ${lack}.`,
-      fix: "Collect more feedback, or widen the filter.",
+      detail: `There are ${state}.`,
+      fix: `${help} Where \`feedback\` leaves some out, widen it.`,
     })),
   });
 }
@@ -104,7 +105,6 @@ export async function cancelJob(deps: TenantDeps, id: string): Promise<Job> {
 
 export function jobFromRecord({ job, dataSet }: JobRecord): Job {
   const { versions, createdAfter, createdBefore } = job.filter;
-  const made = (job.outcome as { data?: unknown } | null)?.data;
   return {
     object: "fine_tuning.job",
     id: job.id,
@@ -134,13 +134,19 @@ export function jobFromRecord({ job, dataSet }: JobRecord): Job {
       counts: dataSet.counts,
       dropped: dataSet.dropped,
     },
-    evaluation: SucceededData.safeParse(made).data?.evaluation ?? null,
+    evaluation: evaluationOf(job),
     gate: job.gate,
     version: job.versionId,
+    report_url: job.reportSha256 && `/v1/fine_tuning/jobs/${job.id}/report`,
     created_at: job.createdAt.toISOString(),
     updated_at: job.updatedAt.toISOString(),
     ended_at: job.endedAt?.toISOString() ?? null,
   };
+}
+
+/** What the job measured; null where it made no version. */
+export function evaluationOf({ outcome }: Pick<JobRow, "outcome">): Evaluation | null {
+  return SucceededData.safeParse((outcome as { data?: unknown } | null)?.data).data?.evaluation ?? null;
 }
 
 export function eventFromRow(row: JobEventRow): JobEvent {

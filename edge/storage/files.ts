@@ -26,6 +26,11 @@ export async function readFile(env: Env, sha256: string): Promise<ArrayBuffer | 
   return (await openFile(env, sha256))?.arrayBuffer();
 }
 
+/** Deletes a stored file; one that is not there is deleted already. */
+export async function deleteFile(env: Env, sha256: string): Promise<void> {
+  await env.objects.delete(fileKey(sha256));
+}
+
 /** Stores bytes that are known to have this digest. */
 export async function storeBytes(env: Env, sha256: string, bytes: Uint8Array): Promise<void> {
   await env.objects.put(fileKey(sha256), bytes, { onlyIf: { etagDoesNotMatch: "*" }, sha256 });

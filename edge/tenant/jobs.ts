@@ -170,6 +170,7 @@ function changesBy(callback: TrainerCallback, job: JobRow, isLatest: boolean): P
     case "log":
       return {};
     case "succeeded":
+    case "rejected":
     case "failed":
     case "cancelled":
       return job.outcome ? {} : { outcome: callback };
@@ -192,6 +193,10 @@ function eventOf(callback: TrainerCallback): NewEvent {
         message: "The GPU worker finished a version.",
         data: { manifest_sha256: callback.data.manifest_sha256 },
       };
+    case "rejected": {
+      const { code, message, help, end_users } = callback.data;
+      return { type: "outcome", level: "warning", message, data: { code, help, end_users } };
+    }
     case "failed":
       return { type: "outcome", level: "error", message: callback.data.message, data: callback.data };
     case "cancelled":

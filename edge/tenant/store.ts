@@ -118,8 +118,11 @@ export class TenantStore extends DurableObject<Cloudflare.Env> {
   listVersions(page: Parameters<typeof versions.listVersions>[1]) {
     return settle(() => versions.listVersions(this.#db, page));
   }
-  publishVersion(version: versions.VersionRow, now: Date) {
-    return settle(() => versions.publishVersion(this.#db, version, now));
+  publishVersion(version: versions.VersionRow, reportSha256: string | null, now: Date) {
+    return settle(() => versions.publishVersion(this.#db, version, reportSha256, now));
+  }
+  versionLineage(id: string, most: number) {
+    return settle(() => versions.versionLineage(this.#db, id, most));
   }
   findAlias(key: versions.AliasKey) {
     return settle(() => versions.findAlias(this.#db, key));

@@ -2,7 +2,7 @@ import { and, desc, eq, lt, ne } from "drizzle-orm";
 import { aliases, aliasMoves, jobs, versions } from "../../db/tenant.ts";
 import type { AliasMove } from "../../db/value-lists.ts";
 import { ApiError } from "../http/errors.ts";
-import { addEvent, advanceJob, getJob, isActive } from "./jobs.ts";
+import { addEvent, advanceJob, getJob, getJobRecord, isActive, type JobRecord } from "./jobs.ts";
 import { pageOf, type Page, type PageRequest } from "./page.ts";
 import type { TenantDatabase } from "./store.ts";
 
@@ -52,6 +52,24 @@ export function listVersions(
     .limit(limit + 1)
     .all();
   return pageOf(rows, limit);
+}
+
+/** A version with the job that made it and what that job trained on. */
+export interface Round extends JobRecord {
+  version: VersionRow;
+}
+
+/**
+ * A version and the ones that served when each was begun, newest first, as far as they are the
+ * tenant's own and at most `most`.
+ */
+export function versionLineage(db: TenantDatabase, id: string, most: number): Round[] {
+  const rounds: Round[] = [];
+  for (let version = findVersion(db, id); version && rounds.length < most;) {
+    rounds.push({ version, ...getJobRecord(db, version.jobId) });
+    version = findVersion(db, version.parentVersionId);
+  }
+  return rounds;
 }
 
 /** Moves of an alias, newest first; `after` is a revision. */
@@ -169,19 +187,17 @@ export function rollBackAlias(
  * Ends a job with its version, all at once: the version is there, the alias has moved if it
  * should, the job has ended. Done again it changes nothing.
  */
-export function publishVersion(db: TenantDatabase, version: VersionRow, now: Date): void {
+export function publishVersion(db: TenantDatabase, version: VersionRow, reportSha256: string | null, now: Date): void {
   db.transaction(() => {
     const job = getJob(db, version.jobId);
     if (!isActive(job)) return;
     db.insert(versions).values(version).onConflictDoNothing().run();
-    db.update(jobs).set({ versionId: version.id, gate: version.gate }).where(eq(jobs.id, job.id)).run();
+    db.update(jobs).set({ versionId: version.id, gate: version.gate, reportSha256 }).where(eq(jobs.id, job.id)).run();
     const data = { version: version.id };
     addEvent(db, job.id, { type: "published", message: `Version ${version.id} is there.`, data }, now);
     if (version.gate.verdict === "passed" && job.promote === "auto") promote(db, version, now);
     const passed = version.gate.verdict === "passed";
-    const message = passed
-      ? "The job succeeded."
-      : `The gate rejected the version: ${version.gate.reasons.join("; ")}.`;
+    const message = passed ? "The job succeeded." : `The gate rejected the version. ${version.gate.reasons.join(" ")}`;
     const level = passed ? "info" : "warning";
     advanceJob(db, {
       id: job.id,
@@ -192,9 +208,13 @@ export function publishVersion(db: TenantDatabase, version: VersionRow, now: Dat
         : {
             statusReason: {
               code: "GATE_REJECTED",
-              message: version.gate.reasons.join("; "),
+              message: version.gate.reasons.join(" "),
               retryable: false,
               fault: "user",
+              help: [
+                "Collect more thumbs, some of them up, or corrections, and start another job.",
+                "The version is kept: try it by its id, and promote it with `override` and a reason if you disagree.",
+              ],
             },
           },
       now,

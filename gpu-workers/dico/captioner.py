@@ -1,7 +1,8 @@
 """The captioner: grid features -> projection -> bidirectional encoder -> GPT-2 decoder.
 
-The shape of arXiv:2408.14547, section 4, with every size in `CaptionerConfig`. The visual tower is
-not part of it: it is frozen, and its features are computed once per image (`dico.tower`).
+The shape of arXiv:2408.14547, section 4, with every size in `CaptionerConfig`; its variants leave
+the encoder out or decode as BERT does, for public captioners. The visual tower is not part of it:
+it is frozen, and its features are computed once per image (`dico.tower`, `dico.towers`).
 
 Axes: E images, N = E * K sequences (K per image, those of one image adjacent), S cells, T tokens,
 P cached tokens, H heads, D head width, V vocabulary, d model width.
@@ -11,17 +12,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 KeyValue = tuple[Tensor, Tensor]
+DecoderKind = Literal["gpt2", "bert"]
 
 
 @dataclass(frozen=True)
 class CaptionerConfig:
-    """Sizes of the captioner; the defaults are those of the built-in model."""
+    """Sizes of the captioner; the defaults are those of the built-in model.
+
+    Attributes:
+        feature_tokens: Of the tower; rows of features behind them belong to the evaluator.
+        encoder_layers: 0 leaves out the encoder with its positions: the decoder reads the
+            projected features themselves.
+        projected: Whether features pass a linear layer; otherwise the decoder's cross-attention,
+            or the encoder, reads their own width.
+        decoder: GPT-2's block, or BERT's with its head (BLIP).
+        head_bias: Whether the vocabulary has a bias.
+    """
 
     feature_width: int = 457
     feature_tokens: int = 64
@@ -36,6 +49,14 @@ class CaptionerConfig:
     bos_id: int = 0
     eos_id: int = 1
     pad_id: int = 2
+    projected: bool = True
+    decoder: DecoderKind = "gpt2"
+    head_bias: bool = False
+
+    @property
+    def encoder_width(self) -> int:
+        """Width of encoder_hidden_states."""
+        return self.width if self.projected else self.feature_width
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -78,22 +99,33 @@ class EncoderLayer(nn.Module):
         return self.output_norm(x + self.output(F.gelu(self.intermediate(x))))
 
 
-class DecoderLayer(nn.Module):
-    """GPT-2's block with cross-attention: normalisation before each residual, tanh gelu."""
+def decoder_eps(kind: DecoderKind) -> float:
+    """What the normalisations of GPT-2 and of BERT add to the variance."""
+    return 1e-12 if kind == "bert" else 1e-5
 
-    def __init__(self, width: int, heads: int, ffn: int) -> None:
+
+class DecoderLayer(nn.Module):
+    """A block with cross-attention.
+
+    GPT-2 normalises before each residual and takes the tanh gelu; BERT normalises after it and
+    takes the exact one.
+    """
+
+    def __init__(self, config: CaptionerConfig) -> None:
         super().__init__()
-        self.heads = heads
-        self.ln_1 = nn.LayerNorm(width)
+        width, eps = config.width, decoder_eps(config.decoder)
+        self.heads = config.heads
+        self.is_bert = config.decoder == "bert"
+        self.ln_1 = nn.LayerNorm(width, eps=eps)
         self.attention = nn.Linear(width, 3 * width)
         self.attention_output = nn.Linear(width, width)
-        self.ln_cross = nn.LayerNorm(width)
+        self.ln_cross = nn.LayerNorm(width, eps=eps)
         self.cross_query = nn.Linear(width, width)
-        self.cross_key_value = nn.Linear(width, 2 * width)
+        self.cross_key_value = nn.Linear(config.encoder_width, 2 * width)
         self.cross_output = nn.Linear(width, width)
-        self.ln_2 = nn.LayerNorm(width)
-        self.intermediate = nn.Linear(width, ffn)
-        self.output = nn.Linear(ffn, width)
+        self.ln_2 = nn.LayerNorm(width, eps=eps)
+        self.intermediate = nn.Linear(width, config.decoder_ffn)
+        self.output = nn.Linear(config.decoder_ffn, width)
 
     def cross_keys_values(self, encoder_hidden_states: Tensor) -> KeyValue:
         """[E, S, d] -> keys and values [E, H, S, D], computed once per image."""
@@ -104,23 +136,33 @@ class DecoderLayer(nn.Module):
         self, x: Tensor, cross: KeyValue, past: KeyValue | None, mask: Tensor
     ) -> tuple[Tensor, KeyValue]:
         """[N, T, d] -> [N, T, d] and the self-attention's keys and values [N, H, P + T, D]."""
+        bert = self.is_bert
+        attended, present = self._self_attention(x if bert else self.ln_1(x), past, mask)
+        x = self.ln_1(x + attended) if bert else x + attended
+        attended = self._cross_attention(x if bert else self.ln_cross(x), cross)
+        x = self.ln_cross(x + attended) if bert else x + attended
+        inner = self.intermediate(x if bert else self.ln_2(x))
+        inner = self.output(F.gelu(inner, approximate="none" if bert else "tanh"))
+        return self.ln_2(x + inner) if bert else x + inner, present
+
+    def _self_attention(
+        self, x: Tensor, past: KeyValue | None, mask: Tensor
+    ) -> tuple[Tensor, KeyValue]:
         query, key, value = (
-            split_heads(part, self.heads) for part in self.attention(self.ln_1(x)).chunk(3, dim=-1)
+            split_heads(part, self.heads) for part in self.attention(x).chunk(3, dim=-1)
         )
         if past is not None:
             key = torch.cat([past[0], key], dim=2)
             value = torch.cat([past[1], value], dim=2)
-        x = x + self.attention_output(attend(query, key, value, mask))
+        return self.attention_output(attend(query, key, value, mask)), (key, value)
 
+    def _cross_attention(self, x: Tensor, cross: KeyValue) -> Tensor:
         # All K sequences of an image read the same keys: fold them into the query axis, E x K*T.
         n, t, width = x.shape
         images = cross[0].shape[0]
-        query = self.cross_query(self.ln_cross(x)).view(images, n // images * t, width)
+        query = self.cross_query(x).view(images, n // images * t, width)
         attended = attend(split_heads(query, self.heads), *cross).view(n, t, width)
-        x = x + self.cross_output(attended)
-
-        x = x + self.output(F.gelu(self.intermediate(self.ln_2(x)), approximate="tanh"))
-        return x, (key, value)
+        return self.cross_output(attended)
 
 
 class Captioner(nn.Module):
@@ -130,20 +172,26 @@ class Captioner(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.projection = nn.Linear(config.feature_width, width)
-        self.encoder_positions = nn.Parameter(torch.randn(config.feature_tokens, width) * 0.02)
-        self.encoder_norm = nn.LayerNorm(width, eps=1e-12)
+        if config.projected:
+            self.projection = nn.Linear(config.feature_width, width)
+        if config.encoder_layers:
+            self.encoder_positions = nn.Parameter(torch.randn(config.feature_tokens, width) * 0.02)
+            self.encoder_norm = nn.LayerNorm(width, eps=1e-12)
         self.encoder_layers = nn.ModuleList(
             EncoderLayer(width, config.heads, config.encoder_ffn)
             for _ in range(config.encoder_layers)
         )
         self.token_embedding = nn.Embedding(config.vocab_size, width)
         self.decoder_positions = nn.Parameter(torch.randn(config.max_tokens, width) * 0.02)
+        if config.decoder == "bert":
+            self.embedding_norm = nn.LayerNorm(width, eps=decoder_eps(config.decoder))
+            self.head_transform = nn.Linear(width, width)
         self.decoder_layers = nn.ModuleList(
-            DecoderLayer(width, config.heads, config.decoder_ffn)
-            for _ in range(config.decoder_layers)
+            DecoderLayer(config) for _ in range(config.decoder_layers)
         )
-        self.ln_f = nn.LayerNorm(width)
+        self.ln_f = nn.LayerNorm(width, eps=decoder_eps(config.decoder))
+        if config.head_bias:
+            self.head_bias = nn.Parameter(torch.zeros(config.vocab_size))
         nn.init.normal_(self.token_embedding.weight, std=0.02)
 
     def _decoder(self) -> list[DecoderLayer]:
@@ -151,8 +199,12 @@ class Captioner(nn.Module):
         return [layer for layer in self.decoder_layers if isinstance(layer, DecoderLayer)]
 
     def encode(self, features: Tensor) -> Tensor:
-        """Tower features [E, S, feature_width] -> encoder_hidden_states [E, S, d]."""
-        x = self.encoder_norm(self.projection(features) + self.encoder_positions)
+        """Tower features [E, S, feature_width] -> encoder_hidden_states [E, S, encoder_width]."""
+        x = features[:, : self.config.feature_tokens]
+        if self.config.projected:
+            x = self.projection(x)
+        if self.config.encoder_layers:
+            x = self.encoder_norm(x + self.encoder_positions)
         for layer in self.encoder_layers:
             x = layer(x)
         return x
@@ -177,17 +229,22 @@ class Captioner(nn.Module):
         cached = 0 if past is None else past[0][0].shape[2]
         total = cached + input_ids.shape[1]
         x = self.token_embedding(input_ids) + self.decoder_positions[cached:total]
+        if self.config.decoder == "bert":
+            x = self.embedding_norm(x)
         position = torch.arange(total, device=input_ids.device)
         mask = position[None, :] <= position[cached:, None]  # [T, P + T]
         present: list[KeyValue] = []
         for index, layer in enumerate(self._decoder()):
             x, key_value = layer(x, cross[index], None if past is None else past[index], mask)
             present.append(key_value)
+        if self.config.decoder == "bert":
+            x = F.gelu(self.head_transform(x))
         return self.ln_f(x), present
 
     def logits(self, states: Tensor) -> Tensor:
         """[..., d] -> [..., V], by the tied embedding."""
-        return states @ self.token_embedding.weight.T
+        scores = states @ self.token_embedding.weight.T
+        return scores + self.head_bias if self.config.head_bias else scores
 
     def forward(self, features: Tensor, input_ids: Tensor) -> Tensor:
         """Teacher-forced logits: features [E, S, F], input_ids [N, T] -> [N, T, V]."""

@@ -12,6 +12,7 @@ from scenes.cli import add_scenes_commands
 
 from dico.claims.cli import add_claims_command
 from dico.evaluate_cli import add_evaluate_command
+from dico.train_cli import add_training_commands
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_scenes_commands(commands)
     add_claims_command(commands)
     add_evaluate_command(commands)
+    add_training_commands(commands)
 
     pretrain = commands.add_parser(
         "pretrain", help="make the base version; every step resumes where it stopped"
@@ -69,7 +71,9 @@ def _pretrain(arguments: argparse.Namespace) -> int:
         case "captioner":
             steps.captioner(arguments.folder, arguments.minutes, arguments.seed, arguments.start)
         case "evaluators":
-            steps.evaluators(arguments.folder, arguments.minutes, arguments.seed)
+            steps.evaluators(
+                arguments.folder, arguments.minutes, arguments.seed, arguments.start
+            )
         case _:
             steps.release(arguments.folder, arguments.out, os.environ.get("DICO_SIGNING_KEY"))
     return 0

@@ -10,11 +10,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Rating:
-    """One viewer's thumb on one caption."""
+    """One viewer's thumb on one caption; `end_user` names the viewer within the tenant."""
 
     caption: str
     is_up: bool
     correction: str | None
+    end_user: str
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,12 @@ def read_data_set(path: Path) -> list[RatedImage]:
                 sha256=example["image"]["sha256"],
                 split=example["split"],
                 ratings=tuple(
-                    Rating(rating["caption"], rating["rating"] == "up", rating["correction"])
+                    Rating(
+                        rating["caption"],
+                        rating["rating"] == "up",
+                        rating["correction"],
+                        rating["end_user"],
+                    )
                     for rating in example["ratings"]
                 ),
             )

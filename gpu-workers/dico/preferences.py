@@ -17,10 +17,25 @@ HASHED_WIDTH = 1024
 SMALLEST_SPREAD = 0.1
 L2_GRID = (0.003, 0.01, 0.03, 0.1, 0.3)
 
-EVALUATOR_WEIGHT, EVALUATOR_UNIT = 0.1, 0.05
-PREFERENCE_WEIGHT, PREFERENCE_LIMIT = 4.0, 4.0
-UNLIKELY_WEIGHT = 0.5
-CORRECTION_BONUS = 2.0
+EVALUATOR_UNIT = 0.05
+PREFERENCE_LIMIT = 4.0
+
+
+@dataclass(frozen=True)
+class RewardWeights:
+    """How much each judge counts when candidates are ranked.
+
+    Attributes:
+        preference: Per unit of the preference model's log-odds, cut at +-4.
+        evaluator: Per .05 of PAC-S.
+        unlikely: Taken off per nat below the reference's own best.
+        correction_bonus: How far above the best candidate a person's correction stands.
+    """
+
+    preference: float = 4.0
+    evaluator: float = 0.1
+    unlikely: float = 0.5
+    correction_bonus: float = 2.0
 
 
 def hashed_words(text: str) -> Tensor:
@@ -65,7 +80,11 @@ class PreferenceModel:
 
 
 def fit_preferences(
-    features: Tensor, is_up: Tensor, image: Tensor, unlabelled: Tensor
+    features: Tensor,
+    is_up: Tensor,
+    image: Tensor,
+    unlabelled: Tensor,
+    weight: Tensor | None = None,
 ) -> PreferenceModel:
     """Fits the preference model; the regularisation is chosen by 5-fold cross-validation.
 
@@ -74,6 +93,7 @@ def fit_preferences(
         is_up: Their thumbs, [N] bool; both values occur.
         image: Index of each one's image, [N]; an image's thumbs stay in one fold.
         unlabelled: Candidates that set the scale of each feature, [M, F].
+        weight: How much each thumb counts, [N], 0-1; None means alike.
 
     Raises:
         ValueError: All thumbs are alike.
@@ -82,6 +102,7 @@ def fit_preferences(
         raise ValueError("expected thumbs up and down, got only one of them")
     mean, spread = unlabelled.mean(dim=0), unlabelled.std(dim=0).clamp(min=SMALLEST_SPREAD)
     x, y, fold = (features - mean) / spread, is_up.float(), image % 5
+    weight = torch.ones(len(y)) if weight is None else weight
     best: tuple[float, float] | None = None
     predictions = torch.zeros(len(y))
     for l2 in L2_GRID:
@@ -89,30 +110,32 @@ def fit_preferences(
         for number in range(5):
             inside = fold != number
             if bool((~inside).any()) and 0 < float(y[inside].mean()) < 1:
-                weight, bias = _logistic_regression(x[inside], y[inside], l2)
-                held_out[~inside] = x[~inside] @ weight + bias
-        loss = float(F.binary_cross_entropy_with_logits(held_out, y))
+                slope, bias = _logistic_regression(x[inside], y[inside], weight[inside], l2)
+                held_out[~inside] = x[~inside] @ slope + bias
+        loss = float(F.binary_cross_entropy_with_logits(held_out, y, weight))
         if best is None or loss < best[0]:
             best, predictions = (loss, l2), held_out
     assert best is not None
-    weight, bias = _logistic_regression(x, y, best[1])
-    return PreferenceModel(mean, spread, weight, bias, roc_auc(predictions, is_up), best[1])
+    slope, bias = _logistic_regression(x, y, weight, best[1])
+    counted = weight > 0
+    auc = roc_auc(predictions[counted], is_up[counted])
+    return PreferenceModel(mean, spread, slope, bias, auc, best[1])
 
 
-def _logistic_regression(x: Tensor, y: Tensor, l2: float) -> tuple[Tensor, Tensor]:
-    weight = torch.zeros(x.shape[1], requires_grad=True)
+def _logistic_regression(x: Tensor, y: Tensor, weight: Tensor, l2: float) -> tuple[Tensor, Tensor]:
+    slope = torch.zeros(x.shape[1], requires_grad=True)
     bias = torch.zeros((), requires_grad=True)
-    optimiser = torch.optim.LBFGS([weight, bias], max_iter=60, line_search_fn="strong_wolfe")
+    optimiser = torch.optim.LBFGS([slope, bias], max_iter=60, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        fit = F.binary_cross_entropy_with_logits(x @ weight + bias, y)
-        loss = fit + 0.5 * l2 * weight.square().sum()
+        fit = F.binary_cross_entropy_with_logits(x @ slope + bias, y, weight)
+        loss = fit + 0.5 * l2 * slope.square().sum()
         loss.backward()
         return loss
 
     optimiser.step(closure)
-    return weight.detach(), bias.detach()
+    return slope.detach(), bias.detach()
 
 
 def roc_auc(scores: Tensor, is_positive: Tensor) -> float:
@@ -122,7 +145,10 @@ def roc_auc(scores: Tensor, is_positive: Tensor) -> float:
 
 
 def rewards(
-    candidates: Candidates, preference_logits: Tensor, corrections: set[tuple[int, ...]]
+    candidates: Candidates,
+    preference_logits: Tensor,
+    corrections: set[tuple[int, ...]],
+    weights: RewardWeights,
 ) -> Tensor:
     """Reward of each candidate, [K]: the evaluator, the preference, and staying likely.
 
@@ -130,9 +156,9 @@ def rewards(
     """
     unlikely = (candidates.top_logp - candidates.reference_logps).clamp(min=0)
     reward = (
-        EVALUATOR_WEIGHT * candidates.scores / EVALUATOR_UNIT
-        + PREFERENCE_WEIGHT * preference_logits.clamp(-PREFERENCE_LIMIT, PREFERENCE_LIMIT)
-        - UNLIKELY_WEIGHT * unlikely
+        weights.evaluator * candidates.scores / EVALUATOR_UNIT
+        + weights.preference * preference_logits.clamp(-PREFERENCE_LIMIT, PREFERENCE_LIMIT)
+        - weights.unlikely * unlikely
     )
     is_correction = torch.tensor([tokens in corrections for tokens in candidates.tokens])
-    return torch.where(is_correction, reward.max() + CORRECTION_BONUS, reward)
+    return torch.where(is_correction, reward.max() + weights.correction_bonus, reward)

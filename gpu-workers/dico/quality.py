@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from torch import Tensor
 
-from dico.candidates import CandidateMaker
+from dico.base_version import BaseVersion
+from dico.candidates import CandidateMaker, score_sequences
 from dico.captioner import Captioner
-from dico.preferences import PreferenceModel, caption_features
-from dico.search import beam_search
-from dico.tokenizer import Tokenizer
+from dico.material import AT_ONCE, Picture
+from dico.preferences import PreferenceModel, caption_features, roc_auc
+from dico.search import beam_search, sample
 
 FUNCTION_WORDS = frozenset(
     (
@@ -33,26 +35,60 @@ class BeforeAfter:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """Where a figure lies with 90 % confidence."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Quality:
     """Means over held-out images.
 
     Attributes:
         log_ratio: Log-probability under the reference of the new captions minus the base's.
         predicted_approval: Of the preference model fitted on the training thumbs.
+        approval_gain: 90 % paired bootstrap interval, over images, of its rise.
         evaluator_score: PAC-S.
         repetition: Share of captions that say a content word's bigram or any word too often.
         ends_on_function_word: Share of captions that end on one.
         mean_length: Words.
         distinct: Distinct captions by images.
+        kl: Nats a caption between policy and reference, from the policy's own samples.
+        held_out_thumbs_auc: How well the policy's log-ratio ranks the held-out thumbs; None where
+            they are all alike.
     """
 
     log_ratio: float
     predicted_approval: BeforeAfter
+    approval_gain: Interval
     evaluator_score: BeforeAfter
     repetition: BeforeAfter
     ends_on_function_word: BeforeAfter
     mean_length: BeforeAfter
     distinct: BeforeAfter
+    kl: float
+    held_out_thumbs_auc: float | None
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """A held-out image's best captions by base and policy, with what is thought of them.
+
+    Attributes:
+        before: The base's.
+        after: The policy's.
+        predicted: Approval that the preference model expects, 0-1.
+        reference_logp: Log-probability under the reference.
+        score: PAC-S.
+    """
+
+    before: str
+    after: str
+    predicted: BeforeAfter
+    reference_logp: BeforeAfter
+    score: BeforeAfter
 
 
 def repeats(caption: str) -> bool:
@@ -64,41 +100,119 @@ def repeats(caption: str) -> bool:
 
 
 @torch.no_grad()
-def held_out_quality(
-    reference: Captioner,
+def caption_both_ways(
+    base: BaseVersion,
     policy: Captioner,
     maker: CandidateMaker,
     preferences: PreferenceModel,
-    tokenizer: Tokenizer,
-    features: list[torch.Tensor],
+    features: list[Tensor],
+) -> list[Captioned]:
+    """The best caption of each image by base and policy; features are [1, S, F] each."""
+    befores, afters = (best_captions(model, features) for model in (base.captioner, policy))
+    found: list[Captioned] = []
+    for image, before, after in zip(features, befores, afters, strict=True):
+        scored = maker.score(image.to(base.device), [before, after], top_logp=0.0)
+        texts = [base.tokenizer.decode(tokens) for tokens in (before, after)]
+        seen = caption_features(texts, scored.states, scored.scores)
+        found.append(
+            Captioned(
+                before=texts[0],
+                after=texts[1],
+                predicted=BeforeAfter(*preferences.logits(seen).sigmoid().tolist()),
+                reference_logp=BeforeAfter(*scored.reference_logps.tolist()),
+                score=BeforeAfter(*scored.scores.tolist()),
+            )
+        )
+    return found
+
+
+def best_captions(captioner: Captioner, features: list[Tensor]) -> list[tuple[int, ...]]:
+    """The best caption of each image; an empty one becomes EOS alone."""
+    device = next(captioner.parameters()).device
+    found: list[tuple[int, ...]] = []
+    for start in range(0, len(features), AT_ONCE):
+        chunk = torch.cat(features[start : start + AT_ONCE]).to(device)
+        for candidates in beam_search(captioner, captioner.encode(chunk)):
+            found.append(candidates[0].tokens or (captioner.config.eos_id,))
+    return found
+
+
+def held_out_quality(
+    base: BaseVersion,
+    policy: Captioner,
+    captioned: list[Captioned],
+    held_out: list[Picture],
+    seed: int,
 ) -> Quality:
-    """Captions each held-out image by both and compares; features are [1, S, F] each."""
-    both: dict[str, list[list[float]]] = {"before": [], "after": []}
-    texts: dict[str, list[str]] = {"before": [], "after": []}
-    for image in features:
-        for name, captioner in (("before", reference), ("after", policy)):
-            best = beam_search(captioner, captioner.encode(image))[0][0]
-            tokens = best.tokens or (captioner.config.eos_id,)
-            scored = maker.score(image, [tokens], top_logp=0.0)
-            text = tokenizer.decode(tokens)
-            seen = caption_features([text], scored.states, scored.scores)
-            approval = float(preferences.logits(seen).sigmoid())
-            both[name].append([float(scored.reference_logps), approval, float(scored.scores)])
-            texts[name].append(text)
-    before, after = (torch.tensor(both[name]).mean(dim=0).tolist() for name in ("before", "after"))
+    """What the gate judges by, from the captions of `caption_both_ways` on the held-out images."""
 
-    def compare(measure: str) -> BeforeAfter:
-        return BeforeAfter(*(_text_figures(texts[name])[measure] for name in ("before", "after")))
+    def mean(name: str) -> BeforeAfter:
+        both = [getattr(each, name) for each in captioned]
+        return BeforeAfter(
+            sum(each.before for each in both) / len(both),
+            sum(each.after for each in both) / len(both),
+        )
 
+    texts = [each.before for each in captioned], [each.after for each in captioned]
+    figures = [_text_figures(side) for side in texts]
+    gains = torch.tensor([each.predicted.after - each.predicted.before for each in captioned])
+    logp = mean("reference_logp")
     return Quality(
-        log_ratio=after[0] - before[0],
-        predicted_approval=BeforeAfter(before[1], after[1]),
-        evaluator_score=BeforeAfter(before[2], after[2]),
-        repetition=compare("repetition"),
-        ends_on_function_word=compare("ends_on_function_word"),
-        mean_length=compare("mean_length"),
-        distinct=compare("distinct"),
+        log_ratio=logp.after - logp.before,
+        predicted_approval=mean("predicted"),
+        approval_gain=bootstrap_interval(gains, seed),
+        evaluator_score=mean("score"),
+        kl=sampled_kl(base.captioner, policy, [each.features for each in held_out], seed),
+        held_out_thumbs_auc=_thumbs_auc(base, policy, held_out),
+        **{name: BeforeAfter(figures[0][name], figures[1][name]) for name in figures[0]},
     )
+
+
+def bootstrap_interval(differences: Tensor, seed: int, draws: int = 2000) -> Interval:
+    """90 % interval of the mean of paired differences [N], by resampling the pairs."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randint(len(differences), (draws, len(differences)), generator=generator)
+    means = differences[rows].mean(dim=1)
+    low, high = torch.quantile(means, torch.tensor([0.05, 0.95])).tolist()
+    return Interval(low, high)
+
+
+@torch.no_grad()
+def sampled_kl(
+    reference: Captioner, policy: Captioner, features: list[Tensor], seed: int, samples: int = 4
+) -> float:
+    """KL(policy || reference) in nats a caption, from the policy's samples; at least 0."""
+    generator = torch.Generator().manual_seed(seed)
+    device = next(policy.parameters()).device
+    total, count = 0.0, 0
+    for image in features:
+        own, theirs = (captioner.encode(image.to(device)) for captioner in (policy, reference))
+        drawn = sample(policy, own, samples=samples, generator=generator)[0]
+        captions = [list(each.tokens) for each in drawn if each.finished and each.tokens]
+        if not captions:
+            continue
+        logps = score_sequences(policy, own, captions).logps
+        total += float((logps - score_sequences(reference, theirs, captions).logps).sum())
+        count += len(captions)
+    return max(total / count, 0.0) if count else 0.0
+
+
+@torch.no_grad()
+def _thumbs_auc(base: BaseVersion, policy: Captioner, held_out: list[Picture]) -> float | None:
+    ratios: list[float] = []
+    ups: list[bool] = []
+    for picture in held_out:
+        rows = picture.rows_of_thumbs()
+        if not rows:
+            continue
+        captions = [list(thumb.tokens) for thumb in picture.thumbs]
+        hidden = policy.encode(picture.features.to(base.device))
+        logps = score_sequences(policy, hidden, captions).logps.cpu()
+        ratios += (logps - picture.candidates.reference_logps[rows]).tolist()
+        ups += [thumb.is_up for thumb in picture.thumbs]
+    if all(ups) or not any(ups):
+        return None
+    return roc_auc(torch.tensor(ratios), torch.tensor(ups))
 
 
 def _text_figures(captions: list[str]) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,10 @@ from dico.base_version import BaseVersion
 from dico.evaluators.storage import file_digest
 from dico.export.layout import ProbeError, write_version
 from dico.export.manifest import Lineage
-from dico.job import JobError, Progress, Trained, train
+from dico.job import Progress, Trained, train
 from dico.pixels import ImageError, load_pixels
+from dico.report import LearningReport
+from dico.screening import Rejection
 
 # Images on which PyTorch and onnxruntime have to agree before a version leaves the worker.
 PARITY_IMAGES = 64
@@ -36,13 +37,28 @@ def run_job(folder: Path, base_folder: Path, signing_seed: str) -> dict[str, Any
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(1)  # one seed, one result, on any number of cores
-    progress = Progress(folder / "progress.jsonl")
+    progress, report = Progress(folder / "progress.jsonl"), LearningReport()
     try:
         base = BaseVersion.open(base_folder, device)
-        result = _publish(folder, base, train(folder, base, progress), signing_seed, progress)
-    except (JobError, ProbeError) as error:
-        code = error.code if isinstance(error, JobError) else "NO_CLEAR_PROBE"
-        result = {"status": "failed", "code": code, "message": str(error), "retryable": False}
+        trained = train(folder, base, progress, report)
+        with report.phase("export"):
+            result = _publish(folder, base, trained, signing_seed, progress)
+    except Rejection as rejection:
+        result = {
+            "status": "rejected",
+            "code": rejection.code,
+            "message": str(rejection)[:1000],
+            "help": [sentence[:500] for sentence in rejection.help[:10]],
+            "end_users": rejection.end_users[:20],
+        }
+    except ProbeError as error:
+        result = {
+            "status": "failed",
+            "code": "NO_CLEAR_PROBE",
+            "message": str(error),
+            "retryable": False,
+        }
+    report.write(folder / "report.json")
     partial = finished.with_suffix(".partial")
     partial.write_text(json.dumps(result))
     os.replace(partial, finished)
@@ -72,7 +88,7 @@ def _publish(
         ),
         evaluators={"pac": file_digest(evaluators)},
         metrics=trained.evaluation,
-        training={"method": job["method"], "seed": job["seed"], **asdict(trained.settings)},
+        training={"method": job["method"], "seed": job["seed"], **trained.settings.flat()},
     )
     return {
         "status": "succeeded",

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from dico.pixels import load_pixels
 from dico.run_job import run_job
 from dico.search import beam_search
 from PIL import Image
+from server.contract import LearningReport
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 PACKAGES = Path(__file__).parents[2] / "gpu-workers"
@@ -70,7 +72,9 @@ def make_job(folder: Path, base_folder: Path, **hyperparameters: object) -> Path
     middle = sorted(len(text) for text in said)[IMAGES // 2]
     for example, text in zip(examples, said, strict=True):
         rating = "up" if len(text) >= middle else "down"
-        example["ratings"] = [{"caption": text, "rating": rating, "correction": None}]
+        example["ratings"] = [
+            {"caption": text, "rating": rating, "correction": None, "end_user": "anna"}
+        ]
     (folder / "dataset.json").write_text(json.dumps({"examples": examples}))
     job = {
         "job_id": "ftjob-0123456789",
@@ -144,13 +148,76 @@ def test_on_policy_candidates_train_too(base_folder: Path, tmp_path: Path) -> No
     assert run_job(folder, base_folder, KEY["seed"])["status"] == "succeeded"
 
 
-def test_thumbs_that_are_all_alike_fail_with_a_code(base_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["sft", "dpo", "scst"])
+def test_every_method_ends_in_a_version(base_folder: Path, tmp_path: Path, method: str) -> None:
     folder = make_job(tmp_path / "job", base_folder)
-    text = (folder / "dataset.json").read_text().replace('"down"', '"up"')
-    (folder / "dataset.json").write_text(text)
+    job = json.loads((folder / "job.json").read_text())
+    given = {"n_epochs": 1} | ({"baseline": "greedy"} if method == "scst" else {})
+    job["method"] = {"type": method, method: {"hyperparameters": given}}
+    (folder / "job.json").write_text(json.dumps(job))
+    assert run_job(folder, base_folder, KEY["seed"])["status"] == "succeeded"
+
+
+def edit_ratings(
+    folder: Path, change: Callable[[int, dict[str, Any]], list[dict[str, Any]]]
+) -> None:
+    """Replaces each image's only rating by what `change` makes of it."""
+    content = json.loads((folder / "dataset.json").read_text())
+    for number, example in enumerate(content["examples"]):
+        example["ratings"] = change(number, example["ratings"][0])
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
+def test_thumbs_that_are_all_alike_are_rejected_and_say_what_would_help(
+    base_folder: Path, tmp_path: Path
+) -> None:
+    folder = make_job(tmp_path / "job", base_folder)
+    edit_ratings(folder, lambda _, rating: [{**rating, "rating": "up"}])
     result = run_job(folder, base_folder, KEY["seed"])
-    assert (result["status"], result["code"]) == ("failed", "THUMBS_ALL_ALIKE")
+    assert (result["status"], result["code"]) == ("rejected", "THUMBS_ALL_ALIKE")
+    assert "At least 3 thumbs down are needed." in result["help"]
     assert not (folder / "version").exists()
+    assert json.loads((folder / "report.json").read_text())["evaluation"] is None
+
+
+def test_too_few_thumbs_are_rejected_with_how_many_more(base_folder: Path, tmp_path: Path) -> None:
+    folder = make_job(tmp_path / "job", base_folder)
+    content = json.loads((folder / "dataset.json").read_text())
+    content["examples"] = content["examples"][:12]
+    (folder / "dataset.json").write_text(json.dumps(content))
+    result = run_job(folder, base_folder, KEY["seed"])
+    assert (result["status"], result["code"]) == ("rejected", "TOO_FEW_THUMBS")
+    train = sum(example["split"] == "train" for example in content["examples"])
+    assert f"{16 - train} more thumbs" in result["help"][0]
+
+
+def test_viewers_who_contradict_each_other_are_named(base_folder: Path, tmp_path: Path) -> None:
+    folder = make_job(tmp_path / "job", base_folder)
+    opposite = {"up": "down", "down": "up"}
+
+    def with_ben(_number: int, rating: dict[str, Any]) -> list[dict[str, Any]]:
+        return [rating, {**rating, "rating": opposite[rating["rating"]], "end_user": "ben"}]
+
+    edit_ratings(folder, with_ben)
+    result = run_job(folder, base_folder, KEY["seed"])
+    assert (result["status"], result["code"]) == ("rejected", "CONTRADICTORY_THUMBS")
+    assert set(result["end_users"]) == {"anna", "ben"}
+    assert "“anna” and “ben” disagree on 24 captions." in result["help"]
+
+
+def test_the_report_holds_pictures_curves_and_time_per_phase(
+    base_folder: Path, tmp_path: Path
+) -> None:
+    folder = make_job(tmp_path / "job", base_folder)
+    run_job(folder, base_folder, KEY["seed"])
+    report = LearningReport.model_validate_json((folder / "report.json").read_text())
+    assert len(report.pictures) == IMAGES / 5
+    assert report.curves.steps[0] == 0
+    assert {"loss", "reward", "margin", "kl", "winner_logp"} <= set(report.curves.series)
+    assert [phase.name for phase in report.phases] == [
+        "image features", "candidates", "preferences", "update", "held-out checks", "export",
+    ]  # fmt: skip
+    assert report.settings["beta"] == 1.0
 
 
 def test_an_unreadable_image_is_left_out_and_said(base_folder: Path, tmp_path: Path) -> None:
@@ -159,7 +226,7 @@ def test_an_unreadable_image_is_left_out_and_said(base_folder: Path, tmp_path: P
     broken.write_bytes(broken.read_bytes()[:100])
     result = run_job(folder, base_folder, KEY["seed"])
     assert result["evaluation"]["examples"]["images"] == IMAGES - 1
-    assert "1 images could not be read" in {line.get("message") for line in lines(folder)}
+    assert "left out: 1 x unreadable image" in {line.get("message") for line in lines(folder)}
 
 
 def test_evaluators_survive_their_file(tmp_path: Path) -> None:

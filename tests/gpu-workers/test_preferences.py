@@ -7,7 +7,14 @@ import random
 import pytest
 import torch
 from dico.candidates import Candidates
-from dico.preferences import caption_features, fit_preferences, hashed_words, rewards, roc_auc
+from dico.preferences import (
+    RewardWeights,
+    caption_features,
+    fit_preferences,
+    hashed_words,
+    rewards,
+    roc_auc,
+)
 
 
 def made_up_thumbs(wrong: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,5 +73,5 @@ def test_rewards_by_hand() -> None:
         states=torch.zeros(4, 2),
         top_logp=-3.0,
     )
-    reward = rewards(candidates, torch.tensor([1.0, 1.0, 9.0, -9.0]), {(8,)})
+    reward = rewards(candidates, torch.tensor([1.0, 1.0, 9.0, -9.0]), {(8,)}, RewardWeights())
     torch.testing.assert_close(reward, torch.tensor([5.6, 5.1, 17.6, 19.6]))

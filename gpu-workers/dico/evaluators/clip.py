@@ -5,6 +5,7 @@ The PAC evaluator is the same network with other projections (`dico.pretraining.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,7 @@ class ClipConfig:
     heads: int = 4
     ffn: int = 256
     text_layers: int = 2
+    moments: int = 6
     vocab_size: int = 1024
     max_tokens: int = 34
     bos_id: int = 0
@@ -34,55 +36,118 @@ class ClipConfig:
     pad_id: int = 2
 
 
+class Neighbours(nn.Module):
+    """Adds to each token what it and its neighbours are together: a product of two views of them.
+
+    Attention finds words wherever they stand; this sees the doubled word, the swap and the cut.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.views = nn.Conv1d(width, 2 * width, 3, padding=1)
+        self.output = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, T, d] -> [N, T, d]."""
+        first, second = self.views(x.transpose(1, 2)).transpose(1, 2).chunk(2, dim=-1)
+        return x + self.output(first * second)
+
+
 class Clip(nn.Module):
-    """Two towers into one space: the grid with positions, and the caption's tokens."""
+    """Two towers into one space of twice the width: what is there, and how it is laid out.
+
+    The first half is CLIP's own, from a learnt query over the grid and from the caption's end. The
+    second compares moments of the grid (signed sums over its cells, which keep how much there is
+    of a thing and on which side) with all that the caption says; relations and counts need it.
+    """
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
         self.config = config
         width = config.width
         self.image_input = nn.Linear(config.feature_width, width)
-        self.image_positions = nn.Parameter(torch.randn(config.feature_tokens, width) * 0.02)
+        self.image_positions = nn.Parameter(torch.randn(config.feature_tokens, width) * 0.3)
         self.image_layer = EncoderLayer(width, config.heads, config.ffn)
-        # A learnt query reads the grid: a mean would lose where things are, hence relations.
         self.image_query = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.image_key_value = nn.Linear(width, 2 * width)
         self.image_norm = nn.LayerNorm(width)
+        self.image_moments = nn.Parameter(waves(config.moments, config.feature_tokens))
         self.image_projection = nn.Linear(width, width, bias=False)
+        self.image_layout_projection = nn.Linear((1 + config.moments) * width, width, bias=False)
         self.token_embedding = nn.Embedding(config.vocab_size, width)
-        self.text_positions = nn.Parameter(torch.randn(config.max_tokens, width) * 0.02)
+        self.text_positions = nn.Parameter(torch.randn(config.max_tokens, width) * 0.3)
+        self.text_neighbours = Neighbours(width)
         self.text_layers = nn.ModuleList(
             EncoderLayer(width, config.heads, config.ffn) for _ in range(config.text_layers)
         )
         self.text_norm = nn.LayerNorm(width)
         self.text_projection = nn.Linear(width, width, bias=False)
+        self.text_layout_projection = nn.Linear(2 * width, width, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(2.66))
 
     def pool_images(self, features: Tensor) -> Tensor:
-        """Tower features [B, S, F] -> what the projection sees, [B, width]."""
+        """Tower features [B, S, F] -> what the projections see, [B, (1 + moments) * width]."""
         x = self.image_layer(self.image_input(features) + self.image_positions)
         key, value = self.image_key_value(x).chunk(2, dim=-1)
         query = split_heads(self.image_query.expand(x.shape[0], -1, -1), self.config.heads)
         heads = self.config.heads
-        pooled = attend(query, split_heads(key, heads), split_heads(value, heads))
-        return self.image_norm(pooled.squeeze(1))
+        pooled = attend(query, split_heads(key, heads), split_heads(value, heads)).squeeze(1)
+        moments = (self.image_moments @ x).flatten(1)  # [B, moments * width]
+        moments = F.layer_norm(moments, moments.shape[1:])
+        return torch.cat([self.image_norm(pooled), moments], dim=1)
 
     def pool_texts(self, tokens: Tensor) -> Tensor:
-        """Token ids [N, T], w1 .. wn EOS PAD .. -> what the projection sees, [N, width]."""
+        """Token ids [N, T], w1 .. wn EOS PAD .. -> what the projections see, [N, 2 * width]."""
+        visible = tokens != self.config.pad_id  # [N, T]
         x = self.token_embedding(tokens) + self.text_positions[: tokens.shape[1]]
-        visible = (tokens != self.config.pad_id)[:, None, None, :]
+        x = self.text_neighbours(x * visible[..., None])
         for layer in self.text_layers:
-            x = layer(x, visible)
+            x = layer(x, visible[:, None, None, :])
         end = (tokens == self.config.eos_id).int().argmax(dim=1)
-        return self.text_norm(x[torch.arange(len(x), device=x.device), end])
+        last = self.text_norm(x[torch.arange(len(x), device=x.device), end])
+        mean = (x * visible[..., None]).sum(dim=1) / visible.sum(dim=1, keepdim=True)
+        return torch.cat([last, mean], dim=1)
+
+    def project_images(self, pooled: Tensor) -> Tensor:
+        """What `pool_images` gives -> unit vectors [B, 2 * width]."""
+        whole = self.image_projection(pooled[:, : self.config.width])
+        return F.normalize(torch.cat([whole, self.image_layout_projection(pooled)], dim=1), dim=-1)
+
+    def project_texts(self, pooled: Tensor) -> Tensor:
+        """What `pool_texts` gives -> unit vectors [N, 2 * width]."""
+        whole = self.text_projection(pooled[:, : self.config.width])
+        return F.normalize(torch.cat([whole, self.text_layout_projection(pooled)], dim=1), dim=-1)
 
     def embed_images(self, features: Tensor) -> Tensor:
-        """[B, S, F] -> unit vectors [B, width]."""
-        return F.normalize(self.image_projection(self.pool_images(features)), dim=-1)
+        """[B, S, F] -> unit vectors [B, 2 * width]."""
+        return self.project_images(self.pool_images(features))
 
     def embed_texts(self, tokens: Tensor) -> Tensor:
-        """[N, T] -> unit vectors [N, width]."""
-        return F.normalize(self.text_projection(self.pool_texts(tokens)), dim=-1)
+        """[N, T] -> unit vectors [N, 2 * width]."""
+        return self.project_texts(self.pool_texts(tokens))
+
+
+def waves(number: int, cells: int) -> Tensor:
+    """The first cosines over a square grid, each of mean square 1 / cells, [number, cells].
+
+    They begin with the mean, then left against right and top against bottom.
+
+    Args:
+        number: How many.
+        cells: Of the grid; one that is not square is read as a line.
+    """
+    side = math.isqrt(cells)
+    width, height = (side, side) if side * side == cells else (cells, 1)
+    across, down = (
+        torch.cos(torch.pi * torch.arange(length)[:, None] * (torch.arange(length) + 0.5) / length)
+        for length in (width, height)
+    )
+    orders = sorted(
+        ((row, column) for row in range(height) for column in range(width)),
+        key=lambda order: (order[0] + order[1], order[0]),
+    )
+    chosen = [torch.outer(down[row], across[column]).flatten() for row, column in orders[:number]]
+    return torch.stack([F.normalize(wave, dim=0) for wave in chosen])
 
 
 def pac_score(clip: Clip, features: Tensor, tokens: Tensor) -> Tensor:

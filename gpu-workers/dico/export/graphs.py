@@ -14,7 +14,10 @@ from torch import nn
 
 from dico.captioner import Captioner, CaptionerConfig, DecoderLayer, EncoderLayer
 from dico.export.graph_builder import GraphBuilder, bool_value, float_value, int_value
+from dico.export.vit_graph import vit_features
 from dico.tower import ConvNorm, ResidualBlock, Tower
+from dico.towers.joint import AnyTower, JointTower
+from dico.towers.vit import VisionTransformer
 
 # Tokens that the decoder ranks itself: twice the beams of the widest search that uses them.
 RANKED_TOKENS = 16
@@ -23,18 +26,24 @@ RANKED_TOKENS = 16
 MASKED = -1e9
 
 
-def encoder_graph(tower: Tower, captioner: Captioner) -> ModelProto:
-    """pixel_values [B, 3, side, side] -> last_hidden_state [B, S, d].
+def encoder_graph(tower: AnyTower, captioner: Captioner) -> ModelProto:
+    """pixel_values [B, 3, side, side] -> last_hidden_state [B, S, encoder_width].
+
+    Of a joint tower only the captioner's own part: a served version needs no evaluator.
 
     Raises:
         ValueError: The tower still has BatchNorm; call `Tower.fold` first.
     """
     config, side = captioner.config, tower.config.image_size
     graph = GraphBuilder()
-    features = _tower(graph, tower)
-    x = graph.linear(features, "projection", captioner.projection)
-    positions = graph.weight("encoder_positions", captioner.encoder_positions)
-    x = graph.layer_norm(graph.op("Add", x, positions), "encoder_norm", captioner.encoder_norm)
+    own = tower.tower if isinstance(tower, JointTower) else tower
+    is_vit = isinstance(own, VisionTransformer)
+    x = vit_features(graph, own) if is_vit else _tower(graph, own)
+    if config.projected:
+        x = graph.linear(x, "projection", captioner.projection)
+    if config.encoder_layers:
+        positions = graph.weight("encoder_positions", captioner.encoder_positions)
+        x = graph.layer_norm(graph.op("Add", x, positions), "encoder_norm", captioner.encoder_norm)
     for index, layer in enumerate(captioner.encoder_layers):
         assert isinstance(layer, EncoderLayer)
         x = _encoder_layer(graph, x, f"encoder_layers.{index}", layer, config)
@@ -42,7 +51,7 @@ def encoder_graph(tower: Tower, captioner: Captioner) -> ModelProto:
     return graph.model(
         "encoder",
         [float_value("pixel_values", ["batch", 3, side, side])],
-        [float_value("last_hidden_state", ["batch", config.feature_tokens, config.width])],
+        [float_value("last_hidden_state", ["batch", config.feature_tokens, config.encoder_width])],
     )
 
 
@@ -112,11 +121,14 @@ def decoder_graph(captioner: Captioner) -> ModelProto:
     x = step.embedded
     for index, layer in enumerate(layers):
         x = _decoder_layer(graph, x, index, layer, config, step)
+    if config.decoder == "bert":
+        x = graph.op("Gelu", graph.linear(x, "head_transform", captioner.head_transform))
     x = graph.layer_norm(x, "ln_f", captioner.ln_f)
 
     # Gemm reads the tied embedding as it lies; MatMul would need a transposed copy.
     flat = graph.op("Reshape", x, graph.constant([-1, config.width]))
-    scores = graph.op("Gemm", flat, "token_embedding", transB=1)
+    bias = [graph.weight("head_bias", captioner.head_bias)] if config.head_bias else []
+    scores = graph.op("Gemm", flat, "token_embedding", *bias, transB=1)
     shape = graph.op("Concat", ids_shape, graph.constant([config.vocab_size]), axis=0)
     logits = graph.op("Reshape", scores, shape, output="logits")
     last = graph.op("Gather", logits, graph.constant(-1), axis=1)  # [N, V]
@@ -161,6 +173,8 @@ def _step(graph: GraphBuilder, captioner: Captioner, layers: list[DecoderLayer])
     positions = graph.op("Slice", table, past_length, total, zero)  # [T, d]
     embedding = graph.weight("token_embedding", captioner.token_embedding.weight)
     embedded = graph.op("Add", graph.op("Gather", embedding, "input_ids", axis=0), positions)
+    if captioner.config.decoder == "bert":
+        embedded = graph.layer_norm(embedded, "embedding_norm", captioner.embedding_norm)
 
     scalar = graph.op("Squeeze", total, zero)
     position = graph.op("Range", graph.constant(0), scalar, graph.constant(1))  # [P + T]
@@ -224,9 +238,36 @@ def _decoder_layer(
     config: CaptionerConfig,
     step: _Step,
 ) -> str:
+    name, bert = f"decoder_layers.{index}", layer.is_bert
+
+    def normed(value: str, part: str) -> str:
+        return graph.layer_norm(value, f"{name}.{part}", getattr(layer, part))
+
+    attended = _self_attention(graph, x if bert else normed(x, "ln_1"), index, layer, config, step)
+    x = graph.op("Add", x, attended)
+    x = normed(x, "ln_1") if bert else x
+    attended = _cross_attention(
+        graph, x if bert else normed(x, "ln_cross"), index, layer, config, step
+    )
+    x = graph.op("Add", x, attended)
+    x = normed(x, "ln_cross") if bert else x
+    inner = x if bert else normed(x, "ln_2")
+    inner = graph.linear(inner, f"{name}.intermediate", layer.intermediate)
+    inner = graph.op("Gelu", inner, approximate="none" if bert else "tanh")
+    x = graph.op("Add", x, graph.linear(inner, f"{name}.output", layer.output))
+    return normed(x, "ln_2") if bert else x
+
+
+def _self_attention(
+    graph: GraphBuilder,
+    x: str,
+    index: int,
+    layer: DecoderLayer,
+    config: CaptionerConfig,
+    step: _Step,
+) -> str:
     name, heads, head_width = f"decoder_layers.{index}", config.heads, config.width // config.heads
-    normal = graph.layer_norm(x, f"{name}.ln_1", layer.ln_1)
-    joint = graph.linear(normal, f"{name}.attention", layer.attention)
+    joint = graph.linear(x, f"{name}.attention", layer.attention)
     query, key, value = (
         graph.split_heads(part, heads, head_width)
         for part in graph.ops("Split", 3, joint, axis=-1, num_outputs=3)
@@ -235,25 +276,27 @@ def _decoder_layer(
         _with_past(graph, index, part, new, step) for part, new in (("key", key), ("value", value))
     )
     attended = graph.attend(query, key, value, heads, head_width, step.ahead)
-    attended = graph.linear(attended, f"{name}.attention_output", layer.attention_output)
-    x = graph.op("Add", x, attended)
+    return graph.linear(attended, f"{name}.attention_output", layer.attention_output)
 
-    # All K sequences of an image read the same keys: fold them into the query axis, E x K*T.
-    normal = graph.layer_norm(x, f"{name}.ln_cross", layer.ln_cross)
-    query = graph.linear(normal, f"{name}.cross_query", layer.cross_query)
+
+def _cross_attention(
+    graph: GraphBuilder,
+    x: str,
+    index: int,
+    layer: DecoderLayer,
+    config: CaptionerConfig,
+    step: _Step,
+) -> str:
+    """All K sequences of an image read the same keys: they are folded into the query axis."""
+    name, heads, head_width = f"decoder_layers.{index}", config.heads, config.width // config.heads
+    query = graph.linear(x, f"{name}.cross_query", layer.cross_query)
     cross_key, cross_value = step.cross[index]
     images = graph.op("Shape", cross_key, start=0, end=1)
     folded_shape = graph.op("Concat", images, graph.constant([-1, config.width]), axis=0)
     folded = graph.split_heads(graph.op("Reshape", query, folded_shape), heads, head_width)
     attended = graph.attend(folded, cross_key, cross_value, heads, head_width)
     attended = graph.op("Reshape", attended, graph.op("Shape", x))  # [N, T, d]
-    attended = graph.linear(attended, f"{name}.cross_output", layer.cross_output)
-    x = graph.op("Add", x, attended)
-
-    normal = graph.layer_norm(x, f"{name}.ln_2", layer.ln_2)
-    inner = graph.linear(normal, f"{name}.intermediate", layer.intermediate)
-    inner = graph.op("Gelu", inner, approximate="tanh")
-    return graph.op("Add", x, graph.linear(inner, f"{name}.output", layer.output))
+    return graph.linear(attended, f"{name}.cross_output", layer.cross_output)
 
 
 def _with_past(graph: GraphBuilder, index: int, part: str, new: str, step: _Step) -> str:
@@ -267,7 +310,7 @@ def _decoder_model(graph: GraphBuilder, config: CaptionerConfig, ranked: int) ->
     heads, head_width = config.heads, config.width // config.heads
     inputs = [
         int_value("input_ids", ["sequences", "tokens"]),
-        float_value("encoder_hidden_states", ["images", "encoder_cells", config.width]),
+        float_value("encoder_hidden_states", ["images", "encoder_cells", config.encoder_width]),
     ]
     outputs = [float_value("logits", ["sequences", "tokens", config.vocab_size])]
     kinds = (

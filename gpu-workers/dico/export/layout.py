@@ -34,6 +34,8 @@ from dico.pixels import MEAN, STD, load_pixels
 from dico.search import Candidate, beam_search
 from dico.tokenizer import BOS, EOS, PAD, Tokenizer
 from dico.tower import Tower, TowerConfig
+from dico.towers.joint import AnyTower, JointTower
+from dico.towers.vit import VitConfig
 
 # A probe's best caption must lead by this much: runtimes differ in the last bits of a sum.
 PROBE_LEAD = 1e-3
@@ -69,7 +71,7 @@ class ProbeError(ValueError):
 
 def write_version(
     folder: Path,
-    tower: Tower,
+    tower: AnyTower,
     captioner: Captioner,
     tokenizer_json: bytes | Path,
     *,
@@ -90,7 +92,8 @@ def write_version(
 
     Args:
         folder: Made if need be; it is a version from the moment its manifest is there.
-        tower: Mutated: folded, rounded to fp16, on the CPU in eval mode.
+        tower: Mutated: folded, rounded to fp16, on the CPU in eval mode. Of a joint tower only
+            the captioner's part is written.
         captioner: Mutated: rounded to fp16, on the CPU in eval mode.
         tokenizer_json: `tokenizer.json`, its bytes or its path.
         model: The line of versions it belongs to.
@@ -110,7 +113,10 @@ def write_version(
     """
     sign(b"", signing_seed)  # a bad key is better found before minutes of work
     generation = generation or Generation()
-    tower.cpu().eval().fold()
+    tower = tower.tower if isinstance(tower, JointTower) else tower
+    tower.cpu().eval()
+    if isinstance(tower, Tower):
+        tower.fold()
     captioner.cpu().eval()
     for module in (tower, captioner):
         round_to_fp16(module)
@@ -136,7 +142,7 @@ def write_version(
 
 def write_layout(
     folder: Path,
-    tower: Tower,
+    tower: AnyTower,
     captioner: Captioner,
     tokenizer_json: bytes | Path,
     generation: Generation,
@@ -171,12 +177,13 @@ def write_layout(
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")
 
 
-def model_config(config: CaptionerConfig, tower: TowerConfig) -> dict[str, Any]:
+def model_config(config: CaptionerConfig, tower: TowerConfig | VitConfig) -> dict[str, Any]:
     """`config.json` as transformers.js and Optimum read a vision-encoder-decoder.
 
     Both choose their code by model type and know neither of ours: "vit" and "trocr" are the types
     whose inputs, outputs and sizes have the same names.
     """
+    is_vit = isinstance(tower, VitConfig)
     return {
         "model_type": "vision-encoder-decoder",
         "architectures": ["VisionEncoderDecoderModel"],
@@ -187,8 +194,8 @@ def model_config(config: CaptionerConfig, tower: TowerConfig) -> dict[str, Any]:
         "encoder": {
             "model_type": "vit",
             "image_size": tower.image_size,
-            "patch_size": tower.image_size // tower.cells,
-            "hidden_size": config.width,
+            "patch_size": tower.patch_size if is_vit else tower.image_size // tower.cells,
+            "hidden_size": config.encoder_width,
             "num_hidden_layers": config.encoder_layers,
             "num_attention_heads": config.heads,
             "intermediate_size": config.encoder_ffn,
@@ -202,7 +209,7 @@ def model_config(config: CaptionerConfig, tower: TowerConfig) -> dict[str, Any]:
             "decoder_layers": config.decoder_layers,
             "decoder_attention_heads": config.heads,
             "decoder_ffn_dim": config.decoder_ffn,
-            "cross_attention_hidden_size": config.width,
+            "cross_attention_hidden_size": config.encoder_width,
             "max_position_embeddings": config.max_tokens,
             **_special_ids(config),
         },
@@ -248,7 +255,7 @@ def _save(graph: onnx.ModelProto, path: Path) -> None:
 @torch.no_grad()
 def _write_probe(
     folder: Path,
-    tower: Tower,
+    tower: AnyTower,
     captioner: Captioner,
     images: Sequence[bytes],
     generation: Generation,

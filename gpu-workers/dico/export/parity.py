@@ -12,7 +12,7 @@ import torch
 
 from dico.captioner import Captioner
 from dico.search import Candidate, beam_search
-from dico.tower import Tower
+from dico.towers.joint import AnyTower
 
 Arrays = dict[str, np.ndarray]
 
@@ -146,7 +146,7 @@ class OnnxCaptioner:
 
 @torch.no_grad()
 def measure_parity(
-    folder: Path, tower: Tower, captioner: Captioner, pixel_values: np.ndarray
+    folder: Path, tower: AnyTower, captioner: Captioner, pixel_values: np.ndarray
 ) -> Parity:
     """Compares a written folder with the modules it was written from.
 

@@ -13,6 +13,13 @@ from torch import nn
 
 from dico.captioner import Captioner, CaptionerConfig
 from dico.tower import Tower, TowerConfig
+from dico.towers.vit import VisionTransformer, VitConfig
+
+# What the configuration of a version older than them leaves out; it means the default.
+_VARIANTS = frozenset({"projected", "decoder", "head_bias"})
+
+VisualTower = Tower | VisionTransformer
+Kind = type[TowerConfig | VitConfig | CaptionerConfig]
 
 WEIGHTS, CONFIG = "training/model.safetensors", "training/config.json"
 
@@ -34,7 +41,7 @@ def round_to_fp16(module: nn.Module) -> None:
             value.copy_(rounded)
 
 
-def save_training_state(folder: Path, tower: Tower, captioner: Captioner) -> None:
+def save_training_state(folder: Path, tower: VisualTower, captioner: Captioner) -> None:
     """Writes `training/model.safetensors` and `training/config.json`.
 
     Raises:
@@ -53,13 +60,14 @@ def save_training_state(folder: Path, tower: Tower, captioner: Captioner) -> Non
     (folder / WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
     halves = {name: value.detach().cpu().half().contiguous() for name, value in tensors.items()}
     save_file(halves, folder / WEIGHTS)
-    config = {"tower": asdict(tower.config), "captioner": asdict(captioner.config)}
+    kind = {"type": "vit"} if isinstance(tower, VisionTransformer) else {}
+    config = {"tower": kind | asdict(tower.config), "captioner": asdict(captioner.config)}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
 
 def load_training_state(
     folder: Path, device: torch.device | str = "cpu"
-) -> tuple[Tower, Captioner]:
+) -> tuple[VisualTower, Captioner]:
     """The tower, folded, and the captioner of a version folder, float32 and in eval mode.
 
     Raises:
@@ -68,7 +76,7 @@ def load_training_state(
         RuntimeError: The weights do not fit the configuration.
     """
     config = json.loads((folder / CONFIG).read_text())
-    tower = Tower(TowerConfig(**_settings(config["tower"], TowerConfig))).fold()
+    tower = _tower(config["tower"])
     captioner = Captioner(CaptionerConfig(**_settings(config["captioner"], CaptionerConfig)))
     tensors = load_file(folder / WEIGHTS)
     for prefix, module in (("tower.", tower), ("captioner.", captioner)):
@@ -83,9 +91,17 @@ def load_training_state(
     return tower, captioner
 
 
-def _settings(values: dict[str, Any], kind: type[TowerConfig | CaptionerConfig]) -> dict[str, Any]:
+def _tower(values: dict[str, Any]) -> VisualTower:
+    if values.get("type") == "vit":
+        sizes = {name: value for name, value in values.items() if name != "type"}
+        return VisionTransformer(VitConfig(**_settings(sizes, VitConfig)))
+    return Tower(TowerConfig(**_settings(values, TowerConfig))).fold()
+
+
+def _settings(values: dict[str, Any], kind: Kind) -> dict[str, Any]:
     """What a dataclass of that kind is made from, JSON's lists as tuples again."""
-    if set(values) != {field.name for field in fields(kind)}:
+    names = {field.name for field in fields(kind)}
+    if not names - _VARIANTS <= set(values) <= names:
         raise ValueError(f"{CONFIG} does not describe a {kind.__name__}")
     return {
         name: tuple(cast("list[int]", value)) if isinstance(value, list) else value

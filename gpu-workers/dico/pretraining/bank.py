@@ -6,30 +6,26 @@ Training the captioner and the evaluators reads it, so the tower runs once per p
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from scenes.composer import TRAINING_STYLES, draw_scene, style_of
-from scenes.grammar import caption, human_captions
-from scenes.kinds import COLOURS, KINDS
+from scenes.grammar import human_captions
 from scenes.sampler import sample_scene
-from scenes.scene import Relation, Scene
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from dico.pretraining.tower import PLACE_NAMES, TIMES, normalise, to_pixels
+from dico.pretraining.tower import normalise, to_pixels
 from dico.tower import Tower
 
 BANK_SEED = 100_000_000
-_MIRROR = {"left of": "right of", "right of": "left of"}
+BATCH = 64
 
 
 class Bank:
-    """Grid features fp16 [N, S, C] on disk and N entries of captions and corrupted captions."""
+    """Grid features fp16 [N, S, C] on disk and N entries of human captions."""
 
     def __init__(self, folder: Path) -> None:
         self.entries: list[dict[str, list[str]]] = json.loads((folder / "bank.json").read_text())
@@ -43,65 +39,34 @@ class Bank:
             return tower.with_kinds(torch.from_numpy(grids.astype(np.float32)))
 
 
-def corrupted_caption(scene: Scene, seed: int) -> str:
-    """A caption in the same words but for one fact that is wrong."""
-    truth = caption(scene, random.Random(seed))
-    generator = random.Random(f"corrupt/{seed}")
-    for _ in range(8):
-        wrong = caption(_corrupted(scene, generator), random.Random(seed))
-        if wrong != truth:
-            return wrong
-    return caption(sample_scene(seed + 1), random.Random(seed))
+class _Seen(IterableDataset[tuple[Tensor, Tensor]]):
+    """Grids of the scenes as the tower sees them, in batches, split over the loader's workers."""
+
+    def __init__(self, tower: Tower, count: int, views: bool) -> None:
+        self._tower, self._count, self._views = tower, count, views
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        torch.set_num_threads(1)
+        worker = get_worker_info()
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for start in range(first * BATCH, self._count, step * BATCH):
+            rows = range(start, min(start + BATCH, self._count))
+            pixels = torch.stack([self._draw(row) for row in rows])
+            with torch.no_grad():
+                yield self._tower.grid(normalise(pixels)).half(), torch.tensor(rows)
+
+    def _draw(self, row: int) -> Tensor:
+        scene = sample_scene(BANK_SEED + row)
+        style = None
+        if self._views:  # the same scene as another artist would draw it
+            others = [name for name in TRAINING_STYLES if name != style_of(scene)]
+            style = others[row % len(others)]
+        return to_pixels(draw_scene(scene, style))
 
 
-def _corrupted(scene: Scene, generator: random.Random) -> Scene:
-    index = generator.randrange(len(scene.groups))
-    group = scene.groups[index]
-    change = generator.choice(
-        ("kind", "kind", "count", "colour", "relation", "relation", "setting")
-    )
-    if change == "relation" and scene.relations:
-        swapped = tuple(
-            replace(relation, name=_MIRROR[relation.name])
-            if relation.name in _MIRROR
-            else Relation(relation.object, relation.name, relation.subject)
-            for relation in scene.relations
-        )
-        return replace(scene, relations=swapped)
-    if change == "setting":
-        if generator.random() < 0.5:
-            return replace(scene, place=generator.choice(PLACE_NAMES))
-        return replace(scene, time=generator.choice(TIMES))
-    if change == "colour" and group.colour is not None:
-        group = replace(group, colour=generator.choice(COLOURS))
-    elif change == "count":
-        count = generator.choice([n for n in (1, 2, 3, 4) if n != group.count])
-        group = replace(group, count=count, boxes=(group.boxes * 4)[:count])
-    else:
-        present = {other.kind for other in scene.groups}
-        group = replace(
-            group, kind=generator.choice([k.name for k in KINDS if k.name not in present])
-        )
-    groups = [*scene.groups]
-    groups[index] = group
-    return replace(scene, groups=tuple(groups))
-
-
-class _Drawn(IterableDataset[tuple[Tensor, int]]):
-    def __init__(self, count: int, views: bool) -> None:
-        self._count, self._views = count, views
-
-    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
-        for row in range(self._count):
-            scene = sample_scene(BANK_SEED + row)
-            style = None
-            if self._views:  # the same scene as another artist would draw it
-                others = [name for name in TRAINING_STYLES if name != style_of(scene)]
-                style = others[row % len(others)]
-            yield to_pixels(draw_scene(scene, style)), row
-
-
-def build_bank(tower: Tower, folder: Path, *, count: int, views: int) -> None:
+def build_bank(
+    tower: Tower, folder: Path, *, count: int, views: int, workers: int = 2
+) -> None:
     """Writes `bank.npy`, `views.npy` and `bank.json`; nothing is done where they exist.
 
     Args:
@@ -109,30 +74,24 @@ def build_bank(tower: Tower, folder: Path, *, count: int, views: int) -> None:
         folder: Where to write.
         count: Scenes.
         views: How many of them are drawn a second time in another style.
+        workers: Processes that draw and look.
     """
     if (folder / "bank.json").exists():
         return
-    torch.set_num_threads(1)
     cells, width = tower.config.cells**2, tower.config.widths[-1]
     for name, number in (("views", views), ("bank", count)):
         grids = np.lib.format.open_memmap(
             folder / f"{name}.npy", "w+", np.float16, (number, cells, width)
         )
-        loader = DataLoader(_Drawn(number, name == "views"), 64, num_workers=1)
-        with torch.no_grad():
-            for pixels, rows in loader:
-                grids[rows.numpy()] = tower.grid(normalise(pixels)).numpy().astype(np.float16)
-                if int(rows[0]) % 3200 == 0:
-                    print(f"{name}: {int(rows[0])} of {number}")
+        loader = DataLoader(_Seen(tower, number, name == "views"), None, num_workers=workers)
+        for done, (seen, rows) in enumerate(loader):
+            grids[rows.numpy()] = seen.numpy()
+            if done % 50 == 0:
+                print(f"{name}: {done * BATCH} of {number}", flush=True)
         grids.flush()
-    entries: list[dict[str, list[str]]] = []
-    for row in range(count):
-        scene = sample_scene(BANK_SEED + row)
-        corrupted = [corrupted_caption(scene, row * 8 + n) for n in range(2)]
-        matching = [caption(scene, random.Random(row * 8 + n)) for n in range(2)]
-        entries.append(
-            {"human": human_captions(scene), "matching": matching, "corrupted": corrupted}
-        )
+    entries = [
+        {"human": human_captions(sample_scene(BANK_SEED + row))} for row in range(count)
+    ]
     partial = folder / "bank.json.partial"
     partial.write_text(json.dumps(entries))
     partial.rename(folder / "bank.json")

@@ -2,62 +2,173 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scenes.grammar import caption
+from scenes.sampler import sample_scene
+from scenes.scene import Scene
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from dico.captioner import CaptionerConfig, pad_captions
 from dico.evaluators.clip import Clip, ClipConfig
-from dico.pretraining.bank import Bank
+from dico.pretraining.bank import BANK_SEED, Bank
 from dico.pretraining.clock import Budget, warm_cosine
+from dico.pretraining.corruptions import ERRORS, Corruptor, Error
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower
 
 # Weights of the extra positives, after arXiv:2303.12112, section 3.
 IMAGE_POSITIVES, TEXT_POSITIVES = 0.1, 0.5
+# Corrupted captions of each picture, every one with another error.
+CORRUPTED = 3
+# How eagerly each error is drawn; relation and colour are offered by a third of the captions.
+ERROR_WEIGHTS: dict[Error, float] = {
+    "kind": 1.5,
+    "count": 3.0,
+    "colour": 4.0,
+    "size": 2.0,
+    "background": 1.5,
+    "relation": 8.0,
+    "order": 2.0,
+    "repetition": 1.2,
+    "doubled": 0.8,
+    "cut": 0.8,
+}
+LARGEST_SCALE = 4.6
+# A caption with a thing said twice is longer than any that the captioner writes.
+MAX_TOKENS = 48
 
 
-def contrastive_loss(
-    images: Tensor, texts: Tensor, scale: Tensor, hard_negatives: Tensor | None = None
-) -> Tensor:
-    """InfoNCE in both directions; hard negatives join as further texts.
+def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
+    """InfoNCE in both directions.
 
     Args:
         images: Unit vectors [B, d].
         texts: Unit vectors [B, d], the i-th belonging to the i-th image.
         scale: Logarithm of the inverse temperature.
-        hard_negatives: Unit vectors [M, d] that belong to none of the images.
     """
     target = torch.arange(len(images))
-    columns = texts if hard_negatives is None else torch.cat([texts, hard_negatives])
-    to_texts = scale.exp() * images @ columns.T
-    return 0.5 * (
-        F.cross_entropy(to_texts, target)
-        + F.cross_entropy(to_texts[:, : len(images)].T.contiguous(), target)
-    )
+    logits = scale.exp() * images @ texts.T
+    return 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T.contiguous(), target))
 
 
-class TextTokens:
-    """Captions of the bank as padded tensors w1 .. wn EOS PAD .."""
+def corruption_loss(images: Tensor, right: Tensor, wrong: Tensor, scale: Tensor) -> Tensor:
+    """How far each picture is from preferring its caption to each corruption of it.
 
-    def __init__(self, bank: Bank, tokenizer: Tokenizer, config: ClipConfig) -> None:
-        self._config = CaptionerConfig(vocab_size=config.vocab_size)
-        self._tokens = {
-            name: [[tokenizer.encode(text) for text in entry[name]] for entry in bank.entries]
-            for name in ("human", "matching", "corrupted")
-        }
+    A pair of its own per error, not one softmax over all: an error that is easy to see would take
+    the gradient from one that is not.
 
-    def pick(self, name: str, rows: np.ndarray, column: np.ndarray) -> Tensor:
-        """One text of each row, [len(rows), T]."""
-        chosen = [self._tokens[name][row][pick] for row, pick in zip(rows, column, strict=True)]
-        return pad_captions(chosen, self._config)[1]
+    Args:
+        images: Unit vectors [B, d].
+        right: Unit vectors [B, d] of their captions.
+        wrong: Unit vectors [B, M, d] of corruptions of these captions.
+        scale: Logarithm of the inverse temperature.
+
+    Returns:
+        -log sigmoid of the scaled difference, summed over M, mean over B.
+    """
+    difference = right[:, None] - wrong  # [B, M, d]
+    above = scale.exp() * (difference @ images[..., None]).squeeze(-1)  # [B, M]
+    return -F.logsigmoid(above).sum(dim=1).mean()
 
 
-def train_clip(folder: Path, tower: Tower, *, minutes: float, seed: int, batch: int = 64) -> Clip:
-    """Trains CLIP on the bank until the minutes are spent, or goes on where it stopped."""
+def evaluator_tokens(tokenizer: Tokenizer, texts: list[str]) -> Tensor:
+    """Texts as the evaluator reads them, w1 .. wn EOS PAD .., [N, T]; what is too long is cut."""
+    config = CaptionerConfig(vocab_size=tokenizer.vocab_size)
+    return pad_captions([tokenizer.encode(text)[: MAX_TOKENS - 1] for text in texts], config)[1]
+
+
+def pool_by_length(clip: Clip, tokens: Tensor, parts: int = 6) -> Tensor:
+    """`clip.pool_texts` in parts of like length, which spares the padding: [N, T] -> [N, 2 w]."""
+    lengths = (tokens != clip.config.pad_id).sum(dim=1)
+    order = lengths.argsort()
+    pooled = [clip.pool_texts(tokens[rows, : lengths[rows].max()]) for rows in order.chunk(parts)]
+    return torch.cat(pooled)[order.argsort()]
+
+
+@cache
+def _scene(row: int) -> Scene:
+    return sample_scene(BANK_SEED + row)
+
+
+class TextStream(IterableDataset[tuple[Tensor, Tensor]]):
+    """Rows of the bank and, for each, fresh captions with fresh errors; endless.
+
+    Yields rows [B] and tokens [B * (2 + CORRUPTED), T], w1 .. wn EOS PAD ..; each row's two
+    captions come first, then the corruptions of the first of them.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, *, count: int, batch: int, seed: int, step: int
+    ) -> None:
+        """Args: count: rows to draw from; batch: B; seed, step: where in the stream to begin."""
+        self._tokenizer, self._count, self._batch = tokenizer, count, batch
+        self._seed, self._step = seed, step
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        step = self._step
+        while True:
+            generator = np.random.default_rng((self._seed, step))
+            rows = np.sort(generator.choice(self._count, self._batch, replace=False))
+            texts = [text for row in rows.tolist() for text in self._texts(row, step)]
+            yield torch.from_numpy(rows), evaluator_tokens(self._tokenizer, texts)
+            step += 1
+
+    def _texts(self, row: int, step: int) -> list[str]:
+        scene, rng = _scene(row), random.Random(f"{self._seed}/{step}/{row}")
+        first, second = caption(scene, rng), caption(scene, rng)
+        return [first, second, *corruptions(Corruptor(scene, first), rng)]
+
+
+def corruptions(corruptor: Corruptor, rng: random.Random) -> list[str]:
+    """As many corruptions as `CORRUPTED`, of different errors where the caption offers as many."""
+    # Weighted drawing without replacement (Efraimidis, Spirakis 2006).
+    order = sorted(ERRORS, key=lambda error: -(rng.random() ** (1 / ERROR_WEIGHTS[error])))
+    texts: list[str] = []
+    for error in cycle(order):  # every caption names a kind, and that can be wrong
+        text = corruptor.corrupted(error, rng.getrandbits(32))
+        if text is not None:
+            texts.append(text)
+        if len(texts) == CORRUPTED:
+            break
+    return texts
+
+
+def _batches(stream: TextStream) -> Iterator[tuple[np.ndarray, Tensor]]:
+    loader = DataLoader(stream, None, num_workers=1, prefetch_factor=4)
+    for rows, tokens in loader:
+        yield rows.numpy(), tokens
+
+
+def train_clip(
+    folder: Path,
+    tower: Tower,
+    *,
+    minutes: float,
+    seed: int,
+    start: Clip | None = None,
+    batch: int = 64,
+    learning_rate: float = 1e-3,
+) -> Clip:
+    """Trains CLIP on the bank until the minutes are spent, or goes on where it stopped.
+
+    Args:
+        folder: Holds the bank, the tokenizer and the checkpoint `clip.pt`.
+        tower: Folded and frozen, the one that the bank was built with.
+        minutes: Budget.
+        seed: Decides initial weights, captions and errors.
+        start: An evaluator of the same vocabulary whose weights to begin with; None begins anew.
+        batch: Pictures a step.
+        learning_rate: Peak.
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     bank, tokenizer = Bank(folder), Tokenizer.load(folder / "tokenizer.json")
@@ -65,9 +176,19 @@ def train_clip(folder: Path, tower: Tower, *, minutes: float, seed: int, batch: 
         feature_width=tower.config.feature_width,
         feature_tokens=tower.config.cells**2,
         vocab_size=tokenizer.vocab_size,
+        max_tokens=MAX_TOKENS,
     )
-    clip, texts = Clip(config), TextTokens(bank, tokenizer, config)
-    optimiser = torch.optim.AdamW(clip.parameters(), lr=1e-3, weight_decay=0.02)
+    clip = Clip(config)
+    if start is not None:
+        own = clip.state_dict()
+        # A half that a published file lacks is all zeros on both sides and would never learn.
+        known = {
+            name: value
+            for name, value in start.state_dict().items()
+            if value.shape == own[name].shape and bool(value.any())
+        }
+        clip.load_state_dict(own | known)
+    optimiser = torch.optim.AdamW(clip.parameters(), lr=learning_rate, weight_decay=0.02)
     budget = Budget(
         folder / "clip.pt",
         minutes,
@@ -77,26 +198,32 @@ def train_clip(folder: Path, tower: Tower, *, minutes: float, seed: int, batch: 
     if saved is not None:
         clip.load_state_dict(saved["clip"])
         optimiser.load_state_dict(saved["optimiser"])
-    average = 0.0
-    for share in budget.steps(report=lambda: f"loss {average:.3f}"):
-        generator = np.random.default_rng((seed, 1, budget.step))
-        rows = np.sort(generator.choice(len(bank.entries), batch, replace=False))
-        pick = generator.integers(2, size=batch)
+    count = len(bank.entries)
+    batches = _batches(TextStream(tokenizer, count=count, batch=batch, seed=seed, step=budget.step))
+    average = {"batch": 0.0, "errors": 0.0}
+    for share in budget.steps(
+        report=lambda: f"batch {average['batch']:.3f} errors {average['errors']:.3f}"
+    ):
+        rows, tokens = next(batches)
         for group in optimiser.param_groups:
-            group["lr"] = 1e-3 * warm_cosine(share)
+            group["lr"] = learning_rate * warm_cosine(share)
         images = clip.embed_images(bank.features(tower, rows))
-        right = clip.embed_texts(texts.pick("matching", rows, pick))
-        wrong = clip.embed_texts(texts.pick("corrupted", rows, pick))
-        # Each picture also has to prefer its right caption to that caption's corruption.
-        pair = clip.logit_scale.exp() * (images * (right - wrong)).sum(dim=-1)
-        loss = contrastive_loss(images, right, clip.logit_scale, wrong) - F.logsigmoid(pair).mean()
+        # [B, 1 + CORRUPTED, T]: the second caption is PAC's positive.
+        kept = tokens.view(batch, 2 + CORRUPTED, -1)[:, [0, *range(2, 2 + CORRUPTED)]]
+        texts = clip.project_texts(pool_by_length(clip, kept.flatten(0, 1)))
+        texts = texts.view(batch, 1 + CORRUPTED, -1)
+        matching = contrastive_loss(images, texts[:, 0], clip.logit_scale)
+        errors = corruption_loss(images, texts[:, 0], texts[:, 1:], clip.logit_scale)
         optimiser.zero_grad()
-        loss.backward()
+        (matching + errors).backward()
         nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
         optimiser.step()
         with torch.no_grad():
-            clip.logit_scale.clamp_(max=4.6)
-        average += 0.02 * (float(loss.detach()) - average)
+            clip.logit_scale.clamp_(max=LARGEST_SCALE)
+        for name, value in (("batch", matching), ("errors", errors)):
+            average[name] += (0.02 if average[name] else 1.0) * (
+                float(value.detach()) - average[name]
+            )
     return clip.eval()
 
 
@@ -104,30 +231,42 @@ def train_pac(folder: Path, tower: Tower, clip: Clip, *, steps: int, seed: int) 
     """Fine-tunes only the projections with captions and redrawn pictures as further positives."""
     torch.manual_seed(seed)
     bank, tokenizer = Bank(folder), Tokenizer.load(folder / "tokenizer.json")
-    texts = TextTokens(bank, tokenizer, clip.config)
     pac = Clip(clip.config)
     pac.load_state_dict(clip.state_dict())
-    for parameter in pac.parameters():
-        parameter.requires_grad_(False)
-    trained = [pac.image_projection.weight, pac.text_projection.weight]
+    pac.eval().requires_grad_(False)
+    trained = [
+        layer.weight
+        for layer in (
+            pac.image_projection,
+            pac.image_layout_projection,
+            pac.text_projection,
+            pac.text_layout_projection,
+        )
+    ]
     for weight in trained:
         weight.requires_grad_(True)
     optimiser = torch.optim.AdamW(trained, lr=3e-4, weight_decay=0.02)
+    batches = _batches(
+        TextStream(tokenizer, count=len(bank.views), batch=64, seed=seed + 1, step=0)
+    )
     for step in range(steps):
-        generator = np.random.default_rng((seed, 2, step))
-        rows = np.sort(generator.choice(len(bank.views), 64, replace=False))
-        pick = generator.integers(2, size=64)
-        images = pac.embed_images(bank.features(tower, rows))
-        redrawn = pac.embed_images(bank.features(tower, rows, views=True))
-        right = pac.embed_texts(texts.pick("matching", rows, pick))
-        wrong = pac.embed_texts(texts.pick("corrupted", rows, pick))
-        human = pac.embed_texts(texts.pick("human", rows, generator.integers(5, size=64)))
+        rows, tokens = next(batches)
+        with torch.no_grad():  # what is below the projections stays
+            seen = pac.pool_images(bank.features(tower, rows))
+            seen_redrawn = pac.pool_images(bank.features(tower, rows, views=True))
+            read = pool_by_length(pac, tokens)
+        for group in optimiser.param_groups:
+            group["lr"] = 3e-4 * warm_cosine(step / steps)
+        images, redrawn = pac.project_images(seen), pac.project_images(seen_redrawn)
+        texts = pac.project_texts(read).view(64, 2 + CORRUPTED, -1)
+        right, scale = texts[:, 0], pac.logit_scale
         loss = (
-            contrastive_loss(images, right, pac.logit_scale, wrong)
-            + IMAGE_POSITIVES * contrastive_loss(redrawn, right, pac.logit_scale)
-            + TEXT_POSITIVES * contrastive_loss(images, human, pac.logit_scale)
+            contrastive_loss(images, right, scale)
+            + corruption_loss(images, right, texts[:, 2:], scale)
+            + IMAGE_POSITIVES * contrastive_loss(redrawn, right, scale)
+            + TEXT_POSITIVES * contrastive_loss(images, texts[:, 1], scale)
         )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return pac.eval()
+    return pac.eval().requires_grad_(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import torch
@@ -13,9 +14,10 @@ from scenes.grammar import caption
 from scenes.sampler import sample_scene
 from scenes.scene import Scene
 
-from dico.captioner import Captioner, CaptionerConfig, pad_captions
+from dico.captioner import Captioner
 from dico.evaluators.clip import Clip
-from dico.pretraining.bank import corrupted_caption
+from dico.pretraining.corruptions import ERRORS, Corruptor
+from dico.pretraining.evaluators import evaluator_tokens
 from dico.pretraining.tower import HELD_OUT_SEED, normalise, to_pixels
 from dico.search import beam_search
 from dico.tokenizer import Tokenizer
@@ -52,24 +54,44 @@ def measure_captioner(
 @torch.no_grad()
 def measure_evaluator(
     clip: Clip, tower: Tower, tokenizer: Tokenizer, style: str, count: int = 200
-) -> dict[str, float]:
-    """Retrieval among 100, and how often a right caption scores above its corruption."""
-    scenes = [sample_scene(HELD_OUT_SEED + 10_000 + number) for number in range(count)]
-    images = clip.embed_images(tower_features(tower, scenes, style))
+) -> dict[str, Any]:
+    """How well an evaluator tells true captions of held-out scenes from others.
+
+    Returns:
+        `recall_at_1_of_100`: share of pictures that find their own caption among 100;
+        `by_error`: for each error, the share of `count` pairs where the picture scores its true
+        caption above the same with the error; `right_above_corrupted`: the mean of these.
+    """
+    scenes = [sample_scene(HELD_OUT_SEED + 10_000 + number) for number in range(4 * count)]
+    corruptors = [Corruptor(scene, caption(scene, random.Random(scene.seed))) for scene in scenes]
+    pairs: dict[str, list[tuple[int, str]]] = {}
+    for error in ERRORS:
+        offered = (
+            (index, text)
+            for index, corruptor in enumerate(corruptors)
+            if (text := corruptor.corrupted(error, index)) is not None
+        )
+        pairs[error] = list(islice(offered, count))
+    used = 1 + max(index for each in pairs.values() for index, _ in each)
+    images = clip.embed_images(tower_features(tower, scenes[:used], style))
 
     def embed(texts: list[str]) -> torch.Tensor:
-        config = CaptionerConfig(vocab_size=tokenizer.vocab_size)
-        return clip.embed_texts(pad_captions([tokenizer.encode(t) for t in texts], config)[1])
+        return clip.embed_texts(evaluator_tokens(tokenizer, texts))
 
-    right = embed([caption(scene, random.Random(n)) for n, scene in enumerate(scenes)])
-    wrong = embed([corrupted_caption(scene, n) for n, scene in enumerate(scenes)])
+    right = embed([corruptor.caption for corruptor in corruptors[:used]])
+    own = (images * right).sum(dim=1)
+    by_error: dict[str, float] = {}
+    for error, each in pairs.items():
+        rows = torch.tensor([index for index, _ in each])
+        wrong = embed([text for _, text in each])
+        by_error[error] = float((own[rows] > (images[rows] * wrong).sum(dim=1)).float().mean())
     found = [
         (images[start : start + 100] @ right[start : start + 100].T).argmax(dim=1)
-        == torch.arange(len(images[start : start + 100]))
-        for start in range(0, count, 100)
+        == torch.arange(100)
+        for start in range(0, used - 99, 100)
     ]
-    above = (images * right).sum(dim=1) > (images * wrong).sum(dim=1)
     return {
         "recall_at_1_of_100": float(torch.cat(found).float().mean()),
-        "right_above_corrupted": float(above.float().mean()),
+        "right_above_corrupted": sum(by_error.values()) / len(by_error),
+        "by_error": by_error,
     }

@@ -17,7 +17,7 @@ from scenes.kinds import KINDS
 from scenes.sampler import sample_scene
 
 from dico.captioner import Captioner, CaptionerConfig
-from dico.evaluators.storage import file_digest, save_evaluators
+from dico.evaluators.storage import file_digest, load_evaluators, save_evaluators
 from dico.export.layout import write_version
 from dico.export.manifest import public_key
 from dico.export.training_state import load_training_state, round_to_fp16
@@ -84,11 +84,12 @@ def captioner(folder: Path, minutes: float, seed: int, start: Path | None = None
     train_captioner(folder, frozen_tower(folder), minutes=minutes, seed=seed, start=published)
 
 
-def evaluators(folder: Path, minutes: float, seed: int) -> None:
+def evaluators(folder: Path, minutes: float, seed: int, start: Path | None = None) -> None:
     """Trains CLIP, then PAC's projections on top of it."""
     frozen = frozen_tower(folder)
-    clip = train_clip(folder, frozen, minutes=minutes, seed=seed)
-    pac = train_pac(folder, frozen, clip, steps=800, seed=seed)
+    published = start and load_evaluators(start / "training" / "evaluators.safetensors")[0]
+    clip = train_clip(folder, frozen, minutes=minutes, seed=seed, start=published)
+    pac = train_pac(folder, frozen, clip, steps=300, seed=seed)
     save_evaluators(folder / "evaluators.safetensors", clip, pac)
     figures: dict[str, Any] = {}
     tokenizer = Tokenizer.load(folder / "tokenizer.json")

@@ -1,45 +1,84 @@
 import { describe, expect, test } from "vitest";
 import { jobStatuses, jobTransitions, type JobStatus } from "../../../db/value-lists.ts";
+import type { Gate } from "../../../edge/contract/jobs.ts";
 import type { Evaluation } from "../../../edge/contract/trainer.ts";
 import { heldOutImages, shortages } from "../../../edge/fine-tune/data-set.ts";
 import { judge } from "../../../edge/fine-tune/gate.ts";
 import { good } from "./loop.ts";
 
+const change = (before: number, after: number) => ({ before, after });
+const approval = (before: number, after: number) => ({ predicted_approval: change(before, after) });
+
 describe("the gate", () => {
-  test("lets a version pass that keeps to every limit", () => {
-    expect(judge(good)).toEqual({ verdict: "passed", reasons: [] });
+  const names = [
+    "log_ratio",
+    "predicted_approval",
+    "repetition",
+    "ends_on_function_word",
+    "mean_length",
+    "evaluator_score",
+    "distinct",
+    "kl",
+  ];
+
+  test("lets a version pass that keeps to every limit, and lists every check", () => {
+    const { verdict, reasons, checks } = judge(good);
+    expect({ verdict, reasons }).toEqual({ verdict: "passed", reasons: [] });
+    expect(checks.map(({ name }) => name)).toEqual(names);
+    for (const { sentence, limit, passed } of checks) {
+      expect(passed).toBe(true);
+      expect(limit).toMatch(/^(at least|at most|above|between) -?[\d.]+/);
+      expect(sentence).toMatch(/^[A-Z].*\.$/);
+    }
   });
 
-  const within: [string, Partial<Evaluation>][] = [
-    ["log ratio at its limit", { log_ratio: -1.5 }],
-    ["repetition up by two points", { repetition: { before: 0.25, after: 0.27 } }],
-    ["captions shorter by half", { mean_length: { before: 10, after: 5 } }],
-    ["the score down by a little", { evaluator_score: { before: 0.3, after: 0.26 } }],
+  /** By check: the last figure that it lets pass, the first that it does not, and its limit for people. */
+  const edges: [string, Partial<Evaluation>, Partial<Evaluation>, string][] = [
+    ["log_ratio", { log_ratio: -1.5 }, { log_ratio: -1.501 }, "at least -1.5"],
+    ["predicted_approval", approval(0.5, 0.501), approval(0.5, 0.5), "above 0.5"],
+    ["repetition", { repetition: change(0.25, 0.27) }, { repetition: change(0.25, 0.271) }, "at most 0.27"],
+    [
+      "ends_on_function_word",
+      { ends_on_function_word: change(0, 0.02) },
+      { ends_on_function_word: change(0, 0.021) },
+      "at most 0.02",
+    ],
+    ["mean_length", { mean_length: change(10, 4) }, { mean_length: change(10, 3.9) }, "between 4 and 16"],
+    ["mean_length", { mean_length: change(10, 16) }, { mean_length: change(10, 16.1) }, "between 4 and 16"],
+    // The absolute fall allows more here, the relative one there.
+    [
+      "evaluator_score",
+      { evaluator_score: change(0.3, 0.25) },
+      { evaluator_score: change(0.3, 0.249) },
+      "at least 0.25",
+    ],
+    ["evaluator_score", { evaluator_score: change(1, 0.9) }, { evaluator_score: change(1, 0.899) }, "at least 0.9"],
+    ["distinct", { distinct: change(0.8, 0.48) }, { distinct: change(0.8, 0.47) }, "at least 0.48"],
+    ["kl", { kl: 12 }, { kl: 12.01 }, "at most 12"],
   ];
-  test.each(within)("passes: %s", (_, change) => {
-    expect(judge({ ...good, ...change }).verdict).toBe("passed");
-  });
-
-  const beyond: [string, Partial<Evaluation>, RegExp][] = [
-    ["captions improbable to the base", { log_ratio: -2.4 }, /improbable/],
-    ["approval that falls", { predicted_approval: { before: 0.5, after: 0.4 } }, /approval/],
-    ["approval that stays", { predicted_approval: { before: 0.5, after: 0.5 } }, /approval/],
-    ["repetition", { repetition: { before: 0, after: 0.03 } }, /repeat/],
-    ["captions that break off", { ends_on_function_word: { before: 0, after: 0.03 } }, /break off/],
-    ["captions far too short", { mean_length: { before: 10, after: 3 } }, /length/],
-    ["captions far too long", { mean_length: { before: 10, after: 17 } }, /length/],
-    ["an evaluator that turns away", { evaluator_score: { before: 0.8, after: 0.7 } }, /score/],
-  ];
-  test.each(beyond)("rejects: %s", (_, change, reason) => {
-    const { verdict, reasons } = judge({ ...good, ...change });
+  test.each(edges)("%s: passes at its limit, is the one reason beyond it", (name, within, beyond, limit) => {
+    expect(judge({ ...good, ...within }).verdict).toBe("passed");
+    const { verdict, reasons, checks } = judge({ ...good, ...beyond });
     expect(verdict).toBe("rejected");
-    expect(reasons).toHaveLength(1);
-    expect(reasons[0]).toMatch(reason);
+    const broken = checks.filter(({ passed }) => !passed);
+    expect(broken).toMatchObject([{ name, limit }]);
+    expect(reasons).toEqual(broken.map(({ sentence }) => sentence));
   });
 
-  test("names every limit that is broken", () => {
-    const all = Object.assign({}, good, ...beyond.map(([, change]) => change)) as Evaluation;
-    expect(judge(all).reasons).toHaveLength(6);
+  test("every check speaks otherwise when it fails", () => {
+    const all = Object.assign({}, good, ...edges.map(([, , beyond]) => beyond)) as Evaluation;
+    const { checks, reasons } = judge(all);
+    expect(reasons).toHaveLength(names.length);
+    const alike = judge(good).checks.filter(({ sentence }, i) => sentence === checks[i]?.sentence);
+    expect(alike).toEqual([]);
+  });
+
+  test("a gain that may be chance passes, and its sentence says so", () => {
+    const unsure = judge({ ...good, approval_gain: { low: -0.05, high: 0.4 } });
+    expect(unsure.verdict).toBe("passed");
+    const sentenceOf = ({ checks }: Gate) => checks.find(({ name }) => name === "predicted_approval")?.sentence;
+    expect(sentenceOf(unsure)).toMatch(/chance.*-5\.0 and 40\.0 points/);
+    expect(sentenceOf(judge(good))).not.toMatch(/chance/);
   });
 });
 
@@ -83,9 +122,9 @@ describe("a job's states", () => {
     expect(ends).toEqual(["succeeded", "rejected", "cancelled", "failed"]);
   });
 
-  test("whatever runs on the GPU worker can be cancelled and can fail; what is verified cannot be cancelled", () => {
+  test("whatever runs on the GPU worker can be rejected, cancelled and can fail; what is verified cannot be cancelled", () => {
     for (const status of ["validating", "queued", "training", "evaluating", "exporting"] as const) {
-      expect(jobTransitions[status]).toEqual(expect.arrayContaining(["cancelling", "failed"]));
+      expect(jobTransitions[status]).toEqual(expect.arrayContaining(["rejected", "cancelling", "failed"]));
     }
     expect(jobTransitions.verifying).toEqual(["succeeded", "rejected", "failed"]);
     expect(jobTransitions.cancelling).toEqual(["cancelled"]);

@@ -1,6 +1,7 @@
 import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Job, JobEvent } from "../../../edge/contract/jobs.ts";
+import type { Version } from "../../../edge/contract/models.ts";
 import type { DataSet } from "../../../edge/contract/trainer.ts";
 import { imageKey } from "../../../edge/services/images.ts";
 import { unwrap } from "../../../edge/tenant/result.ts";
@@ -125,6 +126,46 @@ describe("fine-tune jobs", () => {
     expect(found).toMatchObject({ total: 22, ratings: { length: 5 } });
   });
 
+  test("a job that has too little left once frozen is rejected, and says how many more it takes", async () => {
+    const own = await makeTenant();
+    const [first] = await rateImages(own.key, 20);
+    const { image } = await ask<{ image: { sha256: string } }>(200, "GET", `/v1/captions/${first}`, { key: own.key });
+    await env.OBJECTS.delete(imageKey(own.id, image.sha256));
+    const { id } = await startJob(own.key);
+    const job = await reach(own.key, id, "rejected");
+    expect(job).toMatchObject({ version: null, gate: null, data_set: null, report_url: null });
+    expect(job.status_reason).toMatchObject({ code: "FEEDBACK_INSUFFICIENT", fault: "user", retryable: false });
+    expect(job.status_reason?.help).toEqual(["Collect 1 more rated image."]);
+  });
+
+  test("every method is taken with its settings, and what is left out is left to the GPU worker", async () => {
+    for (const type of ["dico", "sft", "scst", "dpo"]) {
+      const { id } = await startJob(key, { method: { type } });
+      const { request } = await submitted(id);
+      expect(request.method).toEqual({ type, [type]: { hyperparameters: {} } });
+    }
+    const hyperparameters = { beta: 0.5, tau: "auto", losers: 3, on_policy: "auto" };
+    const { id } = await startJob(key, { method: { type: "dico", dico: { hyperparameters } } });
+    expect((await submitted(id)).request.method).toEqual({ type: "dico", dico: { hyperparameters } });
+  });
+
+  const wrongSettings: [string, object, RegExp][] = [
+    ["dico", { beta: 11 }, /at most 10/],
+    ["dico", { losers: 0 }, /at least 1/],
+    ["dico", { on_policy: "maybe" }, /boolean.*auto/],
+    ["sft", { beta: 1 }, /Leave it out/],
+    ["scst", { reward: "likes" }, /preference, clip_s, pac_s, cider.*auto/],
+    ["dpo", { n_epochs: 1.5 }, /int.*auto/],
+  ];
+  test.each(wrongSettings)("%s with %j is refused with what to send instead", async (type, hyperparameters, fix) => {
+    const json = { method: { type, [type]: { hyperparameters } } };
+    const headers = { "idempotency-key": `wrong-settings-${JSON.stringify(hyperparameters).length}-${type}` };
+    const problem = await refused("INVALID_REQUEST", "POST", path, { key, json, headers });
+    expect(problem.errors).toHaveLength(1);
+    expect(problem.errors[0]?.pointer).toBe(`/method/${type}/hyperparameters/${Object.keys(hyperparameters)[0]}`);
+    expect(problem.errors[0]?.fix).toMatch(fix);
+  });
+
   test("the same Idempotency-Key starts one job", async () => {
     const own = await makeTenant();
     await rateImages(own.key, 20);
@@ -189,7 +230,14 @@ describe("fine-tune jobs", () => {
     const { job, made } = await runJob(own, { promote: "auto" }, worse);
     expect(job).toMatchObject({ status: "rejected", version: made.versionId, gate: { verdict: "rejected" } });
     expect(job.gate?.reasons).toHaveLength(2);
-    expect(job.status_reason).toMatchObject({ code: "GATE_REJECTED" });
+    expect(job.gate?.checks.filter(({ passed }) => !passed).map(({ name }) => name)).toEqual([
+      "log_ratio",
+      "repetition",
+    ]);
+    expect(job.status_reason).toMatchObject({ code: "GATE_REJECTED", fault: "user" });
+    expect(job.status_reason?.help).not.toEqual([]);
+    const shown = await ask<Version>(200, "GET", `/v1/models/scenes/versions/${made.versionId}`, { key: own.key });
+    expect(shown.gate).toEqual(job.gate);
     expect((await captionProbe(own.key)).version).toBe(base);
     const alias = "/v1/models/scenes/aliases/production";
     const headers = { "if-match": '"0"' };
@@ -231,6 +279,9 @@ describe("fine-tune jobs", () => {
       "There are 2 thumbs up of at least 3.",
       "There are 2 thumbs down of at least 3.",
     ]);
+    for (const [i, more] of ["16 more rated images", "1 more thumb up", "1 more thumb down"].entries()) {
+      expect(problem.errors[i]?.fix).toContain(more);
+    }
     expect((await ask<List<Job>>(200, "GET", path, { key: own.key })).data).toEqual([]);
     const filtered = { feedback: { created_after: "2100-01-01T00:00:00Z" } };
     const later = { "idempotency-key": "filtered" };
@@ -255,7 +306,7 @@ describe("fine-tune jobs", () => {
     const data = { code: "NO_USABLE_IMAGES", message: "No image could be read.", retryable: false };
     await tell(request, message(request, 1, { type: "failed", data }));
     const job = await reach(key, id, "failed");
-    expect(job.status_reason).toEqual({ ...data, fault: "provider" });
+    expect(job.status_reason).toEqual({ ...data, fault: "provider", help: [] });
     expect(job.ended_at).not.toBeNull();
   });
 

@@ -4,7 +4,7 @@ import { expect, vi } from "vitest";
 import { sha256Hex } from "../../../captioner/digest.ts";
 import type { Manifest } from "../../../captioner/manifest.ts";
 import type { Job } from "../../../edge/contract/jobs.ts";
-import type { Evaluation, TrainerCallback, TrainerJobRequest } from "../../../edge/contract/trainer.ts";
+import type { Evaluation, SucceededData, TrainerCallback, TrainerJobRequest } from "../../../edge/contract/trainer.ts";
 import { ask, call, probe, versionFile, type TestTenant } from "../harness.ts";
 
 /** The probe image with a comment inside: another file with the same pixels. */
@@ -150,7 +150,12 @@ export const good: Evaluation = {
   mean_length: { before: 9, after: 7 },
   distinct: { before: 1, after: 1 },
   ends_on_function_word: { before: 0, after: 0 },
+  approval_gain: { low: 0.1, high: 0.5 },
+  kl: 3,
   preference_auc: 0.9,
+  held_out_thumbs_auc: 0.8,
+  end_users: [{ end_user: "ann", thumbs: 20, agreement: 0.9, weight: 1 }],
+  blind_spots: [{ error: "relation", right: 0.7 }],
   warnings: [],
 };
 
@@ -158,7 +163,7 @@ export interface MadeVersion {
   manifest: Manifest;
   sha256: string;
   versionId: string;
-  done: TrainerCallback["data"];
+  done: SucceededData;
 }
 
 /** Makes a signed version for the job out of the second test version, and uploads its files. */
@@ -184,7 +189,8 @@ export async function makeVersion(
     const response = await call("PUT", path, { key: request.job_token, body });
     expect([200, 201], await response.text()).toContain(response.status);
   }
-  const done = { manifest_sha256: sha256, files: manifest.files, signature: await sign(bytes), evaluation };
+  const signature = await sign(bytes);
+  const done = { manifest_sha256: sha256, files: manifest.files, signature, evaluation, report: null };
   return { manifest, sha256, versionId: `ver_${sha256.slice(0, 24)}`, done };
 }
 

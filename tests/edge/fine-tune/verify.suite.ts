@@ -25,7 +25,7 @@ describe("verifying a version", () => {
     const { id } = await startJob(tenant.key, { promote: "auto" });
     const { request } = await submitted(id);
     const made = await makeVersion(request, undefined, change);
-    const data = structuredClone(made.done) as SucceededData;
+    const data = structuredClone(made.done);
     adjust(data, request);
     expect((await tell(request, message(request, 1, { type: "succeeded", data }))).status).toBe(200);
     const job = await reach(tenant.key, id, "failed", "succeeded", "rejected");

@@ -1,0 +1,1 @@
+"""Training at the paper's size: shards in, many devices, exact resume."""
