@@ -8,7 +8,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
 import { Client, type Job } from "./demo/client.ts";
-import { count, type Example, hallucinatedKinds, html, table } from "./demo/report.ts";
+import { count, type Example, gateTable, hallucinatedKinds, html, table } from "./demo/report.ts";
 import { drawPictures, judge, type Picture } from "./demo/scenes.ts";
 
 const scopes = ["captions:write", "feedback:write", "jobs:write", "models:read", "models:promote"];
@@ -163,8 +163,13 @@ async function demonstrate(): Promise<void> {
       await client.caption(pictures[0]!.jpeg); // the first caption that the new version serves
       return finished;
     });
-    if (job.status !== "succeeded")
+    if (job.status !== "succeeded") {
       console.log(`the job ${job.status}: ${job.status_reason?.code} ${job.status_reason?.message}`);
+      for (const help of job.status_reason?.help ?? []) console.log(`  ${help}`);
+    }
+    console.log(gateTable(job.gate?.checks ?? []));
+    if (job.report_url)
+      console.log(`learning report: ${options.url}${job.report_url}?format=html (with the tenant's key)`);
     const after = await timed("captions_after", () => captionAll(client, "held-out, as now served", pictures));
 
     const said = { before: before.map((item) => item.caption), after: after.map((item) => item.caption) };

@@ -10,10 +10,20 @@ export interface Caption {
 export interface Job {
   id: string;
   status: string;
-  status_reason?: { code: string; message: string } | null;
+  status_reason?: { code: string; message: string; help: string[] } | null;
   progress?: { phase: string; step: number; total_steps: number } | null;
   version?: string | null;
   evaluation?: Record<string, unknown> | null;
+  gate?: { checks: GateCheck[] } | null;
+  report_url?: string | null;
+}
+
+export interface GateCheck {
+  name: string;
+  figure: number;
+  limit: string;
+  passed: boolean;
+  sentence: string;
 }
 
 /** An answer that is not the one expected; the message is the problem's own text. */

@@ -1,4 +1,5 @@
 // The demonstration's figures: counted, printed as a table, written as HTML and JSON.
+import type { GateCheck } from "./client.ts";
 import type { Judgement, Picture } from "./scenes.ts";
 
 export interface Change {
@@ -71,6 +72,16 @@ export function table(figures: Figures): string {
     return `${name.replaceAll("_", " ").padEnd(22)} ${shown(name, before).padStart(9)} ${shown(name, after).padStart(9)}`;
   });
   return [`${"".padEnd(22)} ${"before".padStart(9)} ${"after".padStart(9)}`, ...rows].join("\n");
+}
+
+/** The gate's checks, a line each. */
+export function gateTable(checks: GateCheck[]): string {
+  return checks
+    .map(
+      ({ name, figure, limit, passed }) =>
+        `${passed ? "ok  " : "NO  "} ${name.padEnd(22)} ${figure.toFixed(3).padStart(9)}  ${limit}`,
+    )
+    .join("\n");
 }
 
 function escape(text: string): string {
