@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Caption } from "../../edge/contract/captions.ts";
 import type { Job, JobEvent } from "../../edge/contract/jobs.ts";
 import type { Alias, VersionSummary } from "../../edge/contract/models.ts";
+import { JobReport } from "../../edge/contract/report.ts";
 import { startService, type Service } from "./service.ts";
 
 const pictures = join(import.meta.dirname, "../fixtures/pixels");
@@ -86,6 +87,9 @@ describe("the closed loop", () => {
     await expectOnce(job);
     expect(job.data_set?.counts.images).toBe(new Set(files).size);
     expect(job.evaluation?.examples.images).toBe(job.data_set?.counts.images);
+    const report = JobReport.parse(await call("GET", job.report_url ?? ""));
+    expect(report.learning.evaluation).toEqual(job.evaluation);
+    expect(report.learning.curves.steps.length).toBeGreaterThan(0);
     const caption = await call<Caption>(
       "POST",
       `/v1/captions?model=${job.version}`,
