@@ -30,16 +30,16 @@ const rounding = 1e-9;
 const rules: readonly Rule[] = [
   {
     name: "log_ratio",
-    look: ({ log_ratio, examples }) => {
+    look: ({ log_ratio }) => {
       const passed = log_ratio >= limits.leastLogRatio;
       const how = passed
         ? "read about as natural to the base model as its own"
-        : "are too improbable to the base model, as captions are that please the judges and not people";
+        : "are too improbable to the base model, like captions that please the judges and not people";
       return {
         figure: log_ratio,
         limit: `at least ${limits.leastLogRatio}`,
         passed,
-        sentence: `On the images kept back (${examples.images} images were rated in all), the new captions ${how} (${log_ratio.toFixed(2)} nats a caption).`,
+        sentence: `On the images kept back, the new captions ${how} (${log_ratio.toFixed(2)} nats a caption).`,
       };
     },
   },
