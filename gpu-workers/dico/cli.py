@@ -71,9 +71,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
         case "captioner":
             steps.captioner(arguments.folder, arguments.minutes, arguments.seed, arguments.start)
         case "evaluators":
-            steps.evaluators(
-                arguments.folder, arguments.minutes, arguments.seed, arguments.start
-            )
+            steps.evaluators(arguments.folder, arguments.minutes, arguments.seed, arguments.start)
         case _:
             steps.release(arguments.folder, arguments.out, os.environ.get("DICO_SIGNING_KEY"))
     return 0

@@ -136,16 +136,15 @@ class Tower(nn.Module):
             pixel_values: Pictures whose statistics the normalisations start from, [B, 3, S, S].
         """
         convolutions = [module for module in self.modules() if isinstance(module, ConvNorm)]
-        seen: list[Tensor] = []
-        hooks = [
-            module.conv.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
-            for module in convolutions
-        ]
         order: list[ConvNorm] = []
-        hooks += [
-            module.register_forward_pre_hook(lambda module, _inputs: order.append(module))
-            for module in convolutions
-        ]
+        seen: list[Tensor] = []
+
+        def note(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            assert isinstance(module, ConvNorm)  # registered on these alone; folded: no norm
+            order.append(module)
+            seen.append(output)
+
+        hooks = [module.register_forward_hook(note) for module in convolutions]
         self.grid(pixel_values)
         for hook in hooks:
             hook.remove()

@@ -27,7 +27,7 @@ def add_claims_command(commands: Any) -> None:
     )
     claims.add_argument("--quick", action="store_true", help="at most 15 minutes on 2 slow cores")
     claims.add_argument("--seeds", type=int, help="of each method (3; 2 with --quick)")
-    claims.add_argument("--steps", type=int, help="updates of each method (150; 32 with --quick)")
+    claims.add_argument("--steps", type=int, help="updates of each method (150; 28 with --quick)")
     claims.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 2))
     claims.add_argument("--no-ablations", action="store_true", help="the comparison only")
     claims.set_defaults(run=run)

@@ -53,9 +53,9 @@ def budget_of(steps: int | None, seeds: int | None, quick: bool) -> Budget:
     """The full comparison, or one that two slow cores finish in a quarter of an hour.
 
     One step of 8 images with 5 beams takes .8 s on a core of 35 GFLOP/s, measuring a captioner on
-    120 scenes 20 s.
+    100 scenes 10 s.
     """
-    default = Budget(32, 2, 1, 60, 24, 256) if quick else Budget(150, 3, 3, 200, 48, 1200)
+    default = Budget(28, 2, 1, 48, 24, 224) if quick else Budget(150, 3, 3, 200, 48, 1200)
     steps = steps or default.steps
     return Budget(
         steps=steps,

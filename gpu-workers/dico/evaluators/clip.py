@@ -71,9 +71,10 @@ class Clip(nn.Module):
         self.image_query = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.image_key_value = nn.Linear(width, 2 * width)
         self.image_norm = nn.LayerNorm(width)
-        self.image_moments = nn.Parameter(waves(config.moments, config.feature_tokens))
+        moments = min(config.moments, config.feature_tokens)  # a grid has no more waves than cells
+        self.image_moments = nn.Parameter(waves(moments, config.feature_tokens))
         self.image_projection = nn.Linear(width, width, bias=False)
-        self.image_layout_projection = nn.Linear((1 + config.moments) * width, width, bias=False)
+        self.image_layout_projection = nn.Linear((1 + moments) * width, width, bias=False)
         self.token_embedding = nn.Embedding(config.vocab_size, width)
         self.text_positions = nn.Parameter(torch.randn(config.max_tokens, width) * 0.3)
         self.text_neighbours = Neighbours(width)

@@ -64,9 +64,7 @@ class _Seen(IterableDataset[tuple[Tensor, Tensor]]):
         return to_pixels(draw_scene(scene, style))
 
 
-def build_bank(
-    tower: Tower, folder: Path, *, count: int, views: int, workers: int = 2
-) -> None:
+def build_bank(tower: Tower, folder: Path, *, count: int, views: int, workers: int = 2) -> None:
     """Writes `bank.npy`, `views.npy` and `bank.json`; nothing is done where they exist.
 
     Args:
@@ -89,9 +87,7 @@ def build_bank(
             if done % 50 == 0:
                 print(f"{name}: {done * BATCH} of {number}", flush=True)
         grids.flush()
-    entries = [
-        {"human": human_captions(sample_scene(BANK_SEED + row))} for row in range(count)
-    ]
+    entries = [{"human": human_captions(sample_scene(BANK_SEED + row))} for row in range(count)]
     partial = folder / "bank.json.partial"
     partial.write_text(json.dumps(entries))
     partial.rename(folder / "bank.json")

@@ -44,6 +44,8 @@ def tower(
 ) -> None:
     """Trains the tower and prints how often it names the right kind, by art style."""
     published = None if start is None else load_training_state(start)[0]
+    if not isinstance(published, Tower | None):
+        raise ValueError(f"{start} does not see with a tower of the built-in kind")
     trained = train_tower(folder, minutes=minutes, seed=seed, start=published, threads=threads)
     _write_figures(folder, "tower", report_tower(trained, HELD_OUT_STYLE))
 

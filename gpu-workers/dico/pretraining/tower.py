@@ -195,7 +195,8 @@ def train_tower(
     torch.set_num_threads(threads)
     learning_rate *= 1.0 if start is None else FURTHER
     config = TowerConfig() if start is None else start.config
-    tower, heads = Tower(config) if start is None else start, TowerHeads(config.widths[-1])
+    tower = Tower(config) if start is None else start
+    heads = TowerHeads(config.widths[-1])
     if start is not None:
         first = [scene_sample(sample_scene(seed * 50_000_000 + n), config) for n in range(256)]
         start.requires_grad_(True).unfold(normalise(torch.stack([s.pixels for s in first])))
@@ -229,9 +230,9 @@ def train_tower(
         collages = share < COLLAGE_SHARE
         if stream is None or collages != on_collages:
             on_collages = collages
-            start = seed * 50_000_000 + budget.step * batch
+            first_seed = seed * 50_000_000 + budget.step * batch
             loader = DataLoader(
-                _Stream(config, collages, start), batch, num_workers=1, prefetch_factor=4
+                _Stream(config, collages, first_seed), batch, num_workers=1, prefetch_factor=4
             )
             stream = iter(loader)
         phase = share / COLLAGE_SHARE if collages else (share - COLLAGE_SHARE) / (1 - COLLAGE_SHARE)

@@ -1,0 +1,1 @@
+"""Public checkpoints in: each layout read strictly, by name, into our own modules."""
