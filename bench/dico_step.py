@@ -29,9 +29,10 @@ from typing import Any
 
 import torch
 from dico.captioner import Captioner, KeyValue, pad_captions
-from dico.evaluators.clip import PAC_S_WEIGHT, Clip
+from dico.evaluators.clip import PAC_S_WEIGHT
 from dico.objective import dico_loss
 from dico.scale.config import load_config
+from dico.scale.models import Evaluator, make_evaluator
 from dico.scale.step import DicoSettings, on_policy_sum
 from dico.towers.vit import VisionTransformer, VitConfig
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ class Setting:
     reference: Captioner
     tower: nn.Module
     second_tower: nn.Module
-    clip: Clip
+    clip: Evaluator
     pixel_values: Tensor
     features: Tensor
     image_embeddings: Tensor
@@ -76,13 +77,13 @@ def built_in(options: argparse.Namespace, device: torch.device) -> Setting:
 
 
 def paper(options: argparse.Namespace, device: torch.device) -> Setting:
-    """arXiv:2408.14547's sizes with random weights; the reward's text tower is ViT-B/32's."""
+    """arXiv:2408.14547's sizes, random weights; the reward's CLIP shares the captioner's tower."""
     config = load_config(Path(__file__).parent.parent / "gpu-workers/configs/paper-vit-l14.json")
     assert isinstance(config.tower, VitConfig)
     torch.manual_seed(0)
     tower = VisionTransformer(config.tower).to(device).eval().requires_grad_(False)
     captioner = Captioner(config.captioner).to(device).eval()
-    clip = Clip(config.evaluator).to(device).eval().requires_grad_(False)
+    clip = make_evaluator(config, tower, None).to(device).eval().requires_grad_(False)
     return setting(captioner, tower, clip, 224, options, device)
 
 
@@ -90,7 +91,7 @@ def paper(options: argparse.Namespace, device: torch.device) -> Setting:
 def setting(
     reference: Captioner,
     tower: nn.Module,
-    clip: Clip,
+    clip: Evaluator,
     side: int,
     options: argparse.Namespace,
     device: torch.device,

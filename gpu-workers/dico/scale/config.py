@@ -14,12 +14,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from dico.captioner import CaptionerConfig
 from dico.evaluators.clip import ClipConfig
+from dico.evaluators.public_clip import PublicClipConfig, TextConfig
 from dico.scale.step import DicoSettings
 from dico.tower import TowerConfig
 from dico.towers.vit import VitConfig
 
 MAX_CONFIG_BYTES = 100_000
-TOWERS = {"vit": VitConfig, "conv": TowerConfig}
 Kind = TypeVar("Kind")
 
 
@@ -75,6 +75,25 @@ class Adam:
 
 
 @dataclass(frozen=True)
+class SharedClip:
+    """A public CLIP whose vision tower is the captioner's, so that cached features serve both."""
+
+    text: TextConfig
+    embed_width: int
+
+    def whole(self, vision: VitConfig) -> PublicClipConfig:
+        """With the tower's sizes."""
+        return PublicClipConfig(vision, self.text, self.embed_width)
+
+
+# What `type` says in the sections that have several kinds.
+KINDS: dict[object, dict[str, type]] = {
+    VitConfig | TowerConfig: {"vit": VitConfig, "conv": TowerConfig},
+    SharedClip | ClipConfig: {"public-clip": SharedClip, "scenes-clip": ClipConfig},
+}
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """One training, both stages.
 
@@ -86,7 +105,7 @@ class TrainingConfig:
             the order of the data, the number of devices does not.
         tower: Frozen; its JSON carries `"type": "vit"` or `"conv"`.
         captioner: Trained.
-        evaluator: Gives the rewards.
+        evaluator: Gives the rewards; its JSON carries `"type": "public-clip"` or `"scenes-clip"`.
         adam: Of both stages.
         xe: Cross-entropy.
         dico: DiCO from the best cross-entropy captioner.
@@ -99,7 +118,7 @@ class TrainingConfig:
     lanes: int
     tower: VitConfig | TowerConfig
     captioner: CaptionerConfig
-    evaluator: ClipConfig
+    evaluator: SharedClip | ClipConfig
     adam: Adam
     xe: Recipe
     dico: Recipe
@@ -110,19 +129,34 @@ class TrainingConfig:
         tokens = self.tower.cells**2 if isinstance(self.tower, TowerConfig) else (
             self.tower.feature_tokens
         )  # fmt: skip
-        for name, part in (("captioner", self.captioner), ("evaluator", self.evaluator)):
+        evaluator, text = self.evaluator, self.evaluator
+        reading: list[tuple[str, CaptionerConfig | ClipConfig]] = [("captioner", self.captioner)]
+        if isinstance(evaluator, SharedClip):
+            text = evaluator.text
+            if not (isinstance(self.tower, VitConfig) and self.tower.class_token):
+                raise ValueError("a public-clip evaluator needs a vit tower with class_token")
+        else:
+            reading.append(("evaluator", evaluator))
+        for name, part in reading:
             if (part.feature_tokens, part.feature_width) != (tokens, self.tower.feature_width):
                 raise ValueError(
                     f"the tower gives {tokens} x {self.tower.feature_width} features, which "
                     f"{name}.feature_tokens and {name}.feature_width have to say"
                 )
-            if part.max_tokens < self.longest_caption + 1:
+        # Behind BOS; the evaluator's end comes behind that.
+        for name, most in (("captioner", self.captioner.max_tokens), ("evaluator", self._reads)):
+            if most < self.objective.max_new_tokens + 1:
                 raise ValueError(
                     f"{name}.max_tokens is too small for captions of objective.max_new_tokens"
                 )
-        for name in ("vocab_size", "bos_id", "eos_id", "pad_id"):
-            if getattr(self.captioner, name) != getattr(self.evaluator, name):
+        for name in ("bos_id", "eos_id"):
+            if getattr(self.captioner, name) != getattr(text, name):
                 raise ValueError(f"captioner and evaluator differ in {name}")
+        pad = self.captioner.pad_id
+        # The evaluator never looks PAD up, so it need not have it.
+        words = self.captioner.vocab_size - (pad == self.captioner.vocab_size - 1)
+        if text.vocab_size < words or getattr(text, "pad_id", pad) != pad:
+            raise ValueError("the evaluator does not read the captioner's vocab_size and pad_id")
         special = {self.captioner.bos_id, self.captioner.eos_id, self.captioner.pad_id}
         if len(special) != 3 or not all(0 <= i < self.captioner.vocab_size for i in special):
             raise ValueError("bos_id, eos_id and pad_id are three ids of the vocabulary")
@@ -136,9 +170,11 @@ class TrainingConfig:
             raise ValueError("objective.beta is positive and objective.tau not negative")
 
     @property
-    def longest_caption(self) -> int:
-        """Tokens of the longest caption that is trained on, EOS not counted."""
-        return self.objective.max_new_tokens
+    def _reads(self) -> int:
+        """Tokens that the evaluator reads at most, EOS included and BOS not."""
+        if isinstance(self.evaluator, SharedClip):
+            return self.evaluator.text.max_tokens - 1
+        return self.evaluator.max_tokens
 
 
 def load_config(path: Path) -> TrainingConfig:
@@ -197,8 +233,8 @@ def _parse(values: object, kind: type[Kind], where: str) -> Kind:
 
 def _value(value: object, hint: Any, where: str) -> object:
     """One value of the type that the field is declared with."""
-    if hint == VitConfig | TowerConfig:
-        return _tower(value, where)
+    if hint in KINDS:
+        return _one_of(value, KINDS[hint], where)
     if is_dataclass(hint) and isinstance(hint, type):
         return _parse(value, hint, where)
     if get_origin(hint) is Literal:
@@ -219,9 +255,9 @@ def _value(value: object, hint: Any, where: str) -> object:
     raise ConfigError(f"{where} is not of type {getattr(hint, '__name__', hint)}")
 
 
-def _tower(value: object, where: str) -> VitConfig | TowerConfig:
-    """The tower, of the kind that its `type` says."""
-    if not isinstance(value, dict) or value.get("type") not in TOWERS:
-        raise ConfigError(f"{where}: type is one of {', '.join(TOWERS)}")
+def _one_of(value: object, kinds: dict[str, type], where: str) -> object:
+    """A section of the kind that its `type` says."""
+    if not isinstance(value, dict) or value.get("type") not in kinds:
+        raise ConfigError(f"{where}: type is one of {', '.join(kinds)}")
     sizes = {name: size for name, size in value.items() if name != "type"}
-    return _parse(sizes, TOWERS[value["type"]], where)
+    return _parse(sizes, kinds[value["type"]], where)

@@ -13,12 +13,16 @@ from torch import Tensor, nn
 
 from dico.captioner import Captioner
 from dico.evaluators.clip import Clip
+from dico.evaluators.public_clip import CaptionTokens, PublicClip, PublicEvaluator
+from dico.evaluators.public_storage import is_public_clip, load_public_clip
 from dico.evaluators.storage import load_evaluators
-from dico.scale.config import TrainingConfig
+from dico.scale.config import SharedClip, TrainingConfig
 from dico.scale.features import weights_digest
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower
 from dico.towers.vit import VisionTransformer, VitConfig
+
+Evaluator = Clip | PublicEvaluator
 
 
 class WeightsError(ValueError):
@@ -36,7 +40,7 @@ class Models:
 
     tower: nn.Module
     captioner: Captioner
-    evaluator: Clip
+    evaluator: Evaluator
     tokenizer: Tokenizer
     digests: dict[str, str]
     random: tuple[str, ...]
@@ -56,7 +60,8 @@ def make_models(
         config: Sizes.
         tokenizer: A `tokenizer.json` whose ids the vocabulary holds.
         weights: Safetensors with `tower.` and `captioner.` keys, of which either may be absent.
-        evaluators: A file of `dico.evaluators.storage`; its PAC gives the rewards.
+        evaluators: A file of `dico.evaluators.storage`, whose PAC gives the rewards, or of
+            `dico.evaluators.public_storage`.
         device: Where they are put.
 
     Raises:
@@ -67,12 +72,12 @@ def make_models(
         tower = VisionTransformer(config.tower)
     else:
         tower = Tower(config.tower).fold()
-    captioner, evaluator = Captioner(config.captioner), Clip(config.evaluator)
+    captioner = Captioner(config.captioner)
     given: set[str] = set()
     if weights is not None:
         given = load_weights(weights, {"tower": tower, "captioner": captioner})
+    evaluator = make_evaluator(config, tower, evaluators)
     if evaluators is not None:
-        evaluator = _load_evaluator(evaluators, config)
         given.add("evaluator")
     modules: dict[str, nn.Module] = {
         "tower": tower, "captioner": captioner, "evaluator": evaluator
@@ -124,7 +129,16 @@ def load_weights(path: Path, modules: dict[str, nn.Module]) -> set[str]:
     return set(parts)
 
 
-def _load_evaluator(path: Path, config: TrainingConfig) -> Clip:
+def make_evaluator(config: TrainingConfig, tower: nn.Module, path: Path | None) -> Evaluator:
+    """The evaluator of a configuration, from a file or with random weights.
+
+    Raises:
+        WeightsError: The file cannot be read or holds an evaluator of other sizes.
+    """
+    if isinstance(config.evaluator, SharedClip):
+        return _shared_clip(config, config.evaluator, tower, path)
+    if path is None:
+        return Clip(config.evaluator)
     try:
         _, pac = load_evaluators(path)
     except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
@@ -132,6 +146,37 @@ def _load_evaluator(path: Path, config: TrainingConfig) -> Clip:
     if pac.config != config.evaluator:
         raise WeightsError(f"{path} holds an evaluator of other sizes than the configuration's")
     return pac
+
+
+def _shared_clip(
+    config: TrainingConfig, sizes: SharedClip, tower: nn.Module, path: Path | None
+) -> PublicEvaluator:
+    """A public CLIP without its tower: it only ever sees the tower's features."""
+    assert isinstance(config.tower, VitConfig)  # the configuration was checked
+    whole = sizes.whole(config.tower)
+    if path is None:
+        with torch.device("meta"):  # random weights of a second tower would cost 1.2 GB
+            clip = PublicClip(whole)
+        clip.vision = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]  (never called)
+        clip = clip.to_empty(device="cpu")
+        for name, parameter in clip.named_parameters():
+            if parameter.dim() > 1:
+                nn.init.normal_(parameter, std=0.02)
+            else:
+                nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
+    else:
+        try:
+            if not is_public_clip(path):
+                raise WeightsError(f"{path} holds no public CLIP")
+            clip, shares = load_public_clip(path, tower)
+        except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
+            raise WeightsError(f"{path} holds no evaluators") from error
+        if not shares or clip.config != whole:
+            raise WeightsError(f"{path} holds an evaluator of other sizes than the configuration's")
+        clip.vision = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]  (never called)
+    ids = config.captioner
+    tokens = CaptionTokens(sizes.text.max_tokens - 1, ids.bos_id, ids.eos_id, ids.pad_id)
+    return PublicEvaluator(clip, tokens, shares_tower=True, tokenizers=None)
 
 
 def _load_tokenizer(path: Path, config: TrainingConfig) -> tuple[Tokenizer, bytes]:

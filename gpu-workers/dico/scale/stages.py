@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from dico.captioner import Captioner
-from dico.evaluators.clip import PAC_S_WEIGHT, Clip
+from dico.evaluators.clip import PAC_S_WEIGHT
 from dico.scale.config import Recipe
 from dico.scale.lanes import Item
+from dico.scale.models import Evaluator
 from dico.scale.step import DicoSettings, count_targets, cross_entropy_sum, on_policy_sum
 from dico.tokenizer import Tokenizer
 
@@ -73,7 +74,7 @@ class DicoStage:
     selected_by: ClassVar[str] = "ref_pac_s"
     recipe: Recipe
     reference: Captioner
-    evaluator: Clip
+    evaluator: Evaluator
     settings: DicoSettings
 
     def targets(self, items: Sequence[Item]) -> int:

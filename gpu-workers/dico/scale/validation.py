@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from dico.captioner import Captioner, pad_captions
-from dico.evaluators.clip import PAC_S_WEIGHT, Clip
+from dico.evaluators.clip import PAC_S_WEIGHT
 from dico.evaluators.scores import harmonic_mean
 from dico.metrics.cider import cider_d
 from dico.metrics.tokenise import tokenise
 from dico.scale.devices import Devices
 from dico.scale.features import Features
 from dico.scale.lanes import Item
+from dico.scale.models import Evaluator
 from dico.scale.step import DicoSettings
 from dico.search import beam_search
 from dico.tokenizer import Tokenizer
@@ -41,7 +42,7 @@ class Validation:
 
     items: list[Item]
     features: Features
-    evaluator: Clip
+    evaluator: Evaluator
     tokenizer: Tokenizer
     settings: DicoSettings
     bf16: bool

@@ -29,6 +29,7 @@ CONFIG: dict[str, Any] = {
         "max_tokens": 40, "bos_id": 0, "eos_id": 1, "pad_id": 2,
     },
     "evaluator": {
+        "type": "scenes-clip",
         "feature_width": 12, "feature_tokens": 4, "width": 8, "heads": 2, "ffn": 8,
         "text_layers": 1, "moments": 3, "vocab_size": 300, "max_tokens": 40,
         "bos_id": 0, "eos_id": 1, "pad_id": 2,
@@ -45,12 +46,31 @@ CONFIG: dict[str, Any] = {
     "objective": {"beta": 0.2, "tau": 30, "num_beams": 3, "max_new_tokens": 6},
 }  # fmt: skip
 
+# The paper's kinds of parts: a Vision Transformer, and a CLIP that sees through it.
+PUBLIC: dict[str, Any] = {
+    "tower": {
+        "type": "vit", "image_size": 32, "patch_size": 16, "width": 12, "layers": 2, "heads": 2,
+        "ffn": 16, "activation": "quick_gelu", "class_token": True, "distillation_token": False,
+        "pre_norm": True, "final_norm": False, "eps": 1e-5,
+    },
+    "captioner": {"feature_width": 12, "feature_tokens": 5, "vocab_size": 301, "pad_id": 300},
+    "evaluator": {
+        "type": "public-clip",
+        "text": {
+            "width": 8, "layers": 1, "heads": 2, "ffn": 8, "activation": "quick_gelu", "eps": 1e-5,
+            "vocab_size": 300, "max_tokens": 20, "bos_id": 0, "eos_id": 1,
+        },
+        "embed_width": 8,
+    },
+}  # fmt: skip
+
 
 def config(**changes: Any) -> dict[str, Any]:
-    """The tiny configuration with sections replaced, key by key where both are objects."""
+    """The tiny configuration, changed key by key; a section with another type is replaced."""
     values = json.loads(json.dumps(CONFIG))
     for name, change in changes.items():
-        values[name] = values[name] | change if isinstance(change, dict) else change
+        merges = isinstance(change, dict) and "type" not in change
+        values[name] = values[name] | change if merges else change
     return values
 
 

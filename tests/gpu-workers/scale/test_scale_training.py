@@ -15,13 +15,16 @@ import pytest
 import torch
 from dico.candidates import score_sequences
 from dico.captioner import Captioner, CaptionerConfig
-from dico.scale.config import parse_config
+from dico.evaluators.public_clip import PublicClip
+from dico.evaluators.public_storage import save_public_clip
+from dico.scale.config import SharedClip, parse_config
 from dico.scale.scoring import caption_logps
 from dico.scale.step import DicoSettings, count_targets, cross_entropy_sum, on_policy_sum
 from dico.scale.training import learning_rate
+from dico.towers.vit import VisionTransformer, VitConfig
 from dico.train_cli import add_training_commands
-from safetensors.torch import load_file
-from scale_examples import config, make_shards, write_tokenizer
+from safetensors.torch import load_file, save_file
+from scale_examples import PUBLIC, config, make_shards, write_tokenizer
 from torch import Tensor
 
 PACKAGE = Path(__file__).parents[3] / "gpu-workers"
@@ -167,6 +170,25 @@ def test_the_best_captioner_is_the_one_that_validated_best(whole: Path) -> None:
     assert saved["best"] == max(line["validation_cider"] for line in lines)
     best = load_file(whole / "xe" / "best.safetensors")
     assert {name.removeprefix("captioner.") for name in best} == set(saved["policy"])
+
+
+def test_the_papers_kinds_of_parts_train_and_a_stored_clip_gives_the_rewards(
+    training: Training, tmp_path: Path
+) -> None:
+    sizes = parse_config(config(**PUBLIC))
+    assert isinstance(sizes.evaluator, SharedClip)
+    assert isinstance(sizes.tower, VitConfig)
+    torch.manual_seed(5)
+    tower = VisionTransformer(sizes.tower)
+    save_file({f"tower.{k}": v for k, v in tower.state_dict().items()}, tmp_path / "tower")
+    clip = PublicClip(sizes.evaluator.whole(sizes.tower))
+    save_public_clip(tmp_path / "clip", clip, with_vision=False)
+    files = "--weights", str(tmp_path / "tower"), "--evaluators", str(tmp_path / "clip")
+    random = training.run("random-clip", "--steps", "2", **PUBLIC)
+    stored = training.run("stored-clip", "--steps", "2", *files, **PUBLIC)
+    for folder in (random, stored):
+        assert log(folder, "dico")[0]["margin"] == 0
+    assert series(random, "dico", "reward") != series(stored, "dico", "reward")
 
 
 def test_a_checkpoint_of_another_training_is_refused(

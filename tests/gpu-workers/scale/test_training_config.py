@@ -9,7 +9,7 @@ import pytest
 from dico.captioner import Captioner
 from dico.scale.config import ConfigError, load_config, parse_config
 from dico.towers.vit import VitConfig
-from scale_examples import config
+from scale_examples import PUBLIC, config
 
 PAPER = Path(__file__).parents[3] / "gpu-workers" / "configs" / "paper-vit-l14.json"
 
@@ -47,6 +47,9 @@ def test_the_papers_captioner_has_the_papers_parameters() -> None:
         ({"captioner": {"feature_tokens": 5}}, "captioner.feature_tokens"),
         ({"captioner": {"heads": 3}}, "captioner.heads has to divide"),
         ({"evaluator": {"eos_id": 7}}, "differ in eos_id"),
+        ({"evaluator": PUBLIC["evaluator"]}, "needs a vit tower with class_token"),
+        ({**PUBLIC, "captioner": {"feature_tokens": 5, "vocab_size": 302}}, "vocab_size"),
+        ({"evaluator": {"type": "clip"}}, "type is one of public-clip, scenes-clip"),
         ({"evaluator": {"max_tokens": 6}}, "evaluator.max_tokens is too small"),
         ({"xe": {"micro_batch": 3}}, "xe: micro_batch has to divide batch"),
         ({"dico": {"learning_rate": 0}}, "dico: learning_rate is positive"),
