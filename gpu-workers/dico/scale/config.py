@@ -129,13 +129,15 @@ class TrainingConfig:
         tokens = self.tower.cells**2 if isinstance(self.tower, TowerConfig) else (
             self.tower.feature_tokens
         )  # fmt: skip
-        evaluator, text = self.evaluator, self.evaluator
+        evaluator = self.evaluator
+        text: TextConfig | ClipConfig
         reading: list[tuple[str, CaptionerConfig | ClipConfig]] = [("captioner", self.captioner)]
         if isinstance(evaluator, SharedClip):
             text = evaluator.text
             if not (isinstance(self.tower, VitConfig) and self.tower.class_token):
                 raise ValueError("a public-clip evaluator needs a vit tower with class_token")
         else:
+            text = evaluator
             reading.append(("evaluator", evaluator))
         for name, part in reading:
             if (part.feature_tokens, part.feature_width) != (tokens, self.tower.feature_width):
