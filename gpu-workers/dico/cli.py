@@ -12,6 +12,7 @@ from scenes.cli import add_scenes_commands
 
 from dico.claims.cli import add_claims_command
 from dico.evaluate_cli import add_evaluate_command
+from dico.import_cli import add_import_command
 from dico.train_cli import add_training_commands
 
 
@@ -22,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_scenes_commands(commands)
     add_claims_command(commands)
     add_evaluate_command(commands)
+    add_import_command(commands)
     add_training_commands(commands)
 
     pretrain = commands.add_parser(

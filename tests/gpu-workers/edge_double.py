@@ -41,7 +41,9 @@ class EdgeDouble:
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 with edge._changed:
-                    status, answer = edge._answer(self.command, self.path, dict(self.headers), body)
+                    status, answer = edge._answer(
+                        self.command, self.path, dict(self.headers), body
+                    )
                     edge._changed.notify_all()
                 self.reply(status, answer)
 
@@ -57,7 +59,11 @@ class EdgeDouble:
         digest = hashlib.sha256(IMAGE).hexdigest()
         rating = {"caption": "a dog", "rating": "up", "correction": None, "version": "ver_1",
                   "feedback_id": "fbk_1", "end_user": "ann"}  # fmt: skip
-        image = {"sha256": digest, "media_type": "image/png", "url": f"{self.url}/images/{digest}"}
+        image = {
+            "sha256": digest,
+            "media_type": "image/png",
+            "url": f"{self.url}/images/{digest}",
+        }
         counts = {"images": 1, "train": 1, "held_out": 0, "ratings": 1, "up": 1, "down": 0,
                   "corrections": 0, "by_version": {"ver_1": 1}}  # fmt: skip
         return json.dumps(
@@ -71,7 +77,9 @@ class EdgeDouble:
     def wait_for(self, condition: Callable[[], bool], seconds: float = 30) -> None:
         """Returns once it holds; fails after a while."""
         with self._changed:
-            assert self._changed.wait_for(condition, seconds), [c["type"] for c in self.callbacks]
+            assert self._changed.wait_for(condition, seconds), [
+                c["type"] for c in self.callbacks
+            ]
 
     def ended(self) -> bool:
         """Whether the terminal callback came."""

@@ -45,7 +45,7 @@ def is_public_clip(path: Path) -> bool:
         return (file.metadata() or {}).get("kind") == KIND
 
 
-def load_public_clip(path: Path, tower: torch.nn.Module) -> tuple[PublicClip, bool]:
+def load_public_clip(path: Path, tower: torch.nn.Module | None = None) -> tuple[PublicClip, bool]:
     """Reads a CLIP, in eval mode.
 
     Args:

@@ -35,6 +35,10 @@ class Fields:
         """
         return cls(read_json(path), path.name)
 
+    def has(self, name: str) -> bool:
+        """Whether there is an object of that name inside."""
+        return isinstance(self._values.get(name), dict)
+
     def size(self, name: str, default: int | None = None) -> int:
         """A positive number, in which a model's sizes are given."""
         value = self._values.get(name)
@@ -43,13 +47,13 @@ class Fields:
             raise CheckpointError(f"{self._name} has no positive number {name!r}")
         return value
 
-    def token(self, *names: str) -> int | None:
+    def token(self, *names: str, default: int | None = None) -> int | None:
         """The first of these token ids that is given."""
         for name in names:
             value = self._values.get(name)
             if type(value) is int and value >= 0:
                 return value
-        return None
+        return default
 
     def number(self, name: str, default: float) -> float:
         """A number."""
@@ -106,8 +110,12 @@ def read_pixels(folder: Path, default: Pixels) -> Pixels:
         return (0.0,) * 3, (1.0,) * 3
     mean, std = values.get("image_mean", default[0]), values.get("image_std", default[1])
     for numbers in (mean, std):
-        if not isinstance(numbers, list | tuple) or [type(n) for n in numbers] != [float] * 3:
+        if not isinstance(numbers, list | tuple) or not _are_numbers(numbers):
             raise CheckpointError(f"{path.name} needs three numbers in image_mean and image_std")
     if min(std) <= 0:
         raise CheckpointError(f"{path.name} has an image_std that is not positive")
     return tuple(mean), tuple(std)
+
+
+def _are_numbers(values: list[object] | tuple[object, ...]) -> bool:
+    return len(values) == 3 and all(type(value) in (int, float) for value in values)

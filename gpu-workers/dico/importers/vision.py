@@ -18,7 +18,9 @@ def hugging_face_clip_tower(
     weights: Weights, prefix: str, fields: Fields, pixels: Pixels
 ) -> VisionTransformer:
     """CLIP's tower up to its last block; the normalisation behind it is not part of it."""
-    config = _vit_config(fields, "quick_gelu", pre_norm=True, final_norm=False, eps=1e-5)
+    config = _vit_config(
+        fields, "quick_gelu", patch_size=32, pre_norm=True, final_norm=False, eps=1e-5
+    )
     width = config.width
     parts = _embeddings(
         weights.take(f"{prefix}embeddings.class_embedding", width)[None],
@@ -56,7 +58,7 @@ def clip_block(
 
 def blip_tower(weights: Weights, prefix: str, fields: Fields, pixels: Pixels) -> VisionTransformer:
     """BLIP's tower; its last normalisation belongs to the features."""
-    config = _vit_config(fields, "gelu", pre_norm=False, final_norm=True, eps=1e-5)
+    config = _vit_config(fields, "gelu", image_size=384, pre_norm=False, final_norm=True, eps=1e-5)
     width, key = config.width, f"{prefix}embeddings"
     parts = _embeddings(
         weights.take(f"{key}.class_embedding", 1, 1, width)[0],
@@ -177,6 +179,8 @@ def _vit_config(
     fields: Fields,
     activation: str,
     *,
+    image_size: int = 224,
+    patch_size: int = 16,
     pre_norm: bool,
     final_norm: bool,
     eps: float,
@@ -185,8 +189,8 @@ def _vit_config(
     fields.expect("num_channels", 3)
     return make_vit_config(
         "config.json",
-        image_size=fields.size("image_size", 224),
-        patch_size=fields.size("patch_size", 16),
+        image_size=fields.size("image_size", image_size),
+        patch_size=fields.size("patch_size", patch_size),
         width=fields.size("hidden_size", 768),
         layers=fields.size("num_hidden_layers", 12),
         heads=fields.size("num_attention_heads", 12),

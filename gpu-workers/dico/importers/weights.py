@@ -205,6 +205,17 @@ class Weights:
         if old in self._tensors:
             self._tensors[new] = self._tensors.pop(old)
 
+    def add(self, key: str, update: Tensor) -> None:
+        """Adds to a tensor in place.
+
+        Raises:
+            CheckpointError: It is of another shape than the update.
+        """
+        shape = tuple(update.shape)
+        if tuple(self._tensors[key].shape) != shape:
+            raise CheckpointError(f"{self.name} has an update of {key!r} that does not fit it")
+        self._tensors[key] = self._tensors[key].float() + update
+
     def drop(self, pattern: str) -> int:
         """Forgets what nothing uses; returns how many keys matched the whole pattern."""
         matched = [key for key in self._tensors if re.fullmatch(pattern, key)]

@@ -33,7 +33,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> BaseVersion:
     folder = tmp_path_factory.mktemp("base")
     torch.manual_seed(1)
     tower = Tower(TowerConfig(widths=(4, 4, 4, 8))).eval().requires_grad_(False)
-    captions = [caption for seed in range(60) for caption in human_captions(sample_scene(seed))]
+    captions = [
+        caption for seed in range(60) for caption in human_captions(sample_scene(seed))
+    ]
     tokenizer = Tokenizer.train(captions, vocab_size=1024)
     sizes = {
         "feature_width": tower.config.feature_width,
@@ -63,15 +65,21 @@ def pictures(base: BaseVersion, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
-def test_no_scene_is_in_two_sets_and_the_styles_are_of_the_same_scenes(pictures: Path) -> None:
-    seeds = {name: {s.seed for s in load_pictures(pictures, name).scenes} for name in COUNTS}
+def test_no_scene_is_in_two_sets_and_the_styles_are_of_the_same_scenes(
+    pictures: Path,
+) -> None:
+    seeds = {
+        name: {s.seed for s in load_pictures(pictures, name).scenes} for name in COUNTS
+    }
     assert seeds["seen"] == seeds["held_out"]
     assert not seeds["train"] & (seeds["validation"] | seeds["seen"])
     assert not seeds["validation"] & seeds["seen"]
 
 
 @pytest.mark.parametrize("name", [START, *(m.name for m in (*compared(), *ablated()))])
-def test_every_method_trains_and_is_measured(base: BaseVersion, pictures: Path, name: str) -> None:
+def test_every_method_trains_and_is_measured(
+    base: BaseVersion, pictures: Path, name: str
+) -> None:
     steps = 0 if name == START else 1
     record = train_and_measure(plan.Run(name, 1, 1e-3, steps), base, pictures)
     assert [row["style"] for row in record["rows"]] == ["seen", "held_out"]
@@ -91,7 +99,11 @@ def test_a_seed_gives_one_result(base: BaseVersion, pictures: Path) -> None:
 
 def record_of(method: str, seed: int, **metrics: float) -> dict[str, object]:
     names = (*table.COLUMNS, "repetition", "ref_clip_s")
-    figures = {**dict.fromkeys(names, 0.5), "bad_endings": 0.0, "repetition": 0.0} | metrics
+    figures = {
+        **dict.fromkeys(names, 0.5),
+        "bad_endings": 0.0,
+        "repetition": 0.0,
+    } | metrics
     rows = [{"style": style, "metrics": figures} for style in ("seen", "held_out")]
     point = {"step": 0.0, **dict.fromkeys(PANELS, 1.0)}
     return {
@@ -116,9 +128,13 @@ def test_the_rate_with_the_highest_score_is_taken_and_the_smaller_of_equals() ->
     assert plan.best_rates(records) == {DICO: 6e-5}
 
 
-def test_finished_runs_are_not_run_again_unless_made_with_something_else(tmp_path: Path) -> None:
+def test_finished_runs_are_not_run_again_unless_made_with_something_else(
+    tmp_path: Path,
+) -> None:
     """The base's folder does not exist, so running anything would fail."""
-    work = plan.Work(tmp_path / "none", tmp_path / "none.pt", tmp_path, {"base": "a"}, 1)
+    work = plan.Work(
+        tmp_path / "none", tmp_path / "none.pt", tmp_path, {"base": "a"}, 1
+    )
     run = plan.Run(DICO, 1, 1e-4, 3)
     record = record_of(DICO, 1) | {"made_with": {"base": "a"}}
     (tmp_path / run.file_name).write_text(json.dumps(record))
@@ -130,7 +146,11 @@ def test_finished_runs_are_not_run_again_unless_made_with_something_else(tmp_pat
 
 def all_records(**changed: dict[str, float]) -> list[dict[str, object]]:
     names = [START, *(method.name for method in compared())]
-    return [record_of(name, seed, **changed.get(name, {})) for seed in (1, 2) for name in names]
+    return [
+        record_of(name, seed, **changed.get(name, {}))
+        for seed in (1, 2)
+        for name in names
+    ]
 
 
 def holds(**changed: dict[str, float]) -> list[str]:
@@ -146,9 +166,16 @@ def test_claims_that_the_numbers_bear_out_hold() -> None:
     better = {"clip_s": 0.6, "pac_s": 0.6, "preferred_to_start": 0.6}
     drifted = {"SCST (PAC-S)": {"repetition": 0.4}}
     assert holds(**{DICO: better}, **drifted) == ["yes"] * 4
-    one_seed = [record for record in all_records(**{DICO: better}) if record["seed"] == 1]
+    one_seed = [
+        record for record in all_records(**{DICO: better}) if record["seed"] == 1
+    ]
     figures = table.figures_of(table.rows_of(one_seed))
-    assert [verdict.holds for verdict in verdicts(figures)] == ["no", "not shown", "no", "yes"]
+    assert [verdict.holds for verdict in verdicts(figures)] == [
+        "no",
+        "not shown",
+        "no",
+        "yes",
+    ]
 
 
 def test_claims_that_the_numbers_deny_do_not_hold() -> None:
@@ -158,11 +185,17 @@ def test_claims_that_the_numbers_deny_do_not_hold() -> None:
     ]  # fmt: skip
 
 
-def test_the_page_names_every_method_and_the_curves_are_a_picture(tmp_path: Path) -> None:
+def test_the_page_names_every_method_and_the_curves_are_a_picture(
+    tmp_path: Path,
+) -> None:
     budget = plan.budget_of(3, 2, quick=True)
     work = plan.Work(tmp_path, tmp_path, tmp_path / "runs", {"base": "a" * 64}, 1)
     rates = {method.name: 1e-4 for method in compared()}
-    runs = [plan.start_run(), *plan.compared_runs(budget, rates), *plan.ablated_runs(budget, rates)]
+    runs = [
+        plan.start_run(),
+        *plan.compared_runs(budget, rates),
+        *plan.ablated_runs(budget, rates),
+    ]
     (tmp_path / "runs").mkdir()
     for run in runs:
         record = record_of(run.method, run.seed) | {

@@ -26,7 +26,11 @@ def test_fluency_by_hand() -> None:
 
 def test_an_empty_caption_ends_badly_and_repeats_nothing() -> None:
     figures = fluency([[]])
-    assert (figures["bad_endings"], figures["rep_1"], figures["mean_length"]) == (1, 0, 0)
+    assert (figures["bad_endings"], figures["rep_1"], figures["mean_length"]) == (
+        1,
+        0,
+        0,
+    )
 
 
 def test_retrieval_by_hand() -> None:
@@ -57,14 +61,19 @@ def test_retrieval_refuses_what_has_no_diagonal(shape: tuple[int, ...]) -> None:
 def test_sampled_kl_approaches_the_exact_kl() -> None:
     policy, reference = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.3, 0.3, 0.4])
     exact = float((policy * (policy / reference).log()).sum())
-    drawn = torch.multinomial(policy, 20_000, True, generator=torch.Generator().manual_seed(0))
+    drawn = torch.multinomial(
+        policy, 20_000, True, generator=torch.Generator().manual_seed(0)
+    )
     kl = sampled_kl(policy.log()[drawn], reference.log()[drawn])
     assert abs(kl.mean - exact) < 4 * kl.standard_error
     assert 0 < kl.standard_error < 0.01
 
 
 def test_an_unmoved_policy_has_a_kl_of_zero_and_one_sample_no_error() -> None:
-    assert sampled_kl(torch.tensor([-3.0, -4.0]), torch.tensor([-3.0, -4.0])) == (0.0, 0.0)
+    assert sampled_kl(torch.tensor([-3.0, -4.0]), torch.tensor([-3.0, -4.0])) == (
+        0.0,
+        0.0,
+    )
     mean, error = log_ratio(torch.tensor([-5.0]), torch.tensor([-3.5]))
     assert mean == -1.5
     assert math.isnan(error)
@@ -74,7 +83,9 @@ def test_facts_by_hand() -> None:
     judged = {
         "good": Judged(right=3, wrong=0, invented=0, named=2, things=2),
         "bad": Judged(right=1, wrong=2, invented=1, named=1, things=3),
-        "babble": Judged(right=0, wrong=0, invented=0, named=0, things=1, readable=False),
+        "babble": Judged(
+            right=0, wrong=0, invented=0, named=0, things=1, readable=False
+        ),
     }
     seen: list[tuple[str, int]] = []
 

@@ -19,7 +19,11 @@ LENGTHS = torch.tensor([[3.0, 5.0, 4.0]], dtype=torch.float64)
 
 
 def scored(valid: list[list[bool]] | None = None) -> Scored:
-    mask = torch.ones_like(POLICY, dtype=torch.bool) if valid is None else torch.tensor(valid)
+    mask = (
+        torch.ones_like(POLICY, dtype=torch.bool)
+        if valid is None
+        else torch.tensor(valid)
+    )
     baseline = torch.tensor([0.4], dtype=torch.float64)
     return Scored(POLICY, REFERENCE, REWARDS, LENGTHS, mask, baseline)
 
@@ -27,7 +31,8 @@ def scored(valid: list[list[bool]] | None = None) -> Scored:
 def random_batch(images: int, candidates: int) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(11)
     return tuple(
-        torch.randn(images, candidates, generator=generator, dtype=torch.float64) for _ in range(3)
+        torch.randn(images, candidates, generator=generator, dtype=torch.float64)
+        for _ in range(3)
     )
 
 
@@ -100,7 +105,8 @@ def test_gradients_agree_with_finite_differences(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "objective", [Xe(), Sft(), Dpo(0.2), Dico(0.2, 3.0, 1.0), BeamMeanScst(), GreedyScst()]
+    "objective",
+    [Xe(), Sft(), Dpo(0.2), Dico(0.2, 3.0, 1.0), BeamMeanScst(), GreedyScst()],
 )
 def test_a_candidate_that_does_not_exist_counts_nowhere(objective: object) -> None:
     assert callable(objective)
@@ -117,7 +123,9 @@ def test_a_candidate_that_does_not_exist_counts_nowhere(objective: object) -> No
 def test_the_greedy_baseline_has_to_be_there() -> None:
     batch = scored()
     with pytest.raises(ValueError, match="greedy"):
-        GreedyScst()(Scored(batch.logps, batch.logps, batch.rewards, batch.lengths, batch.valid))
+        GreedyScst()(
+            Scored(batch.logps, batch.logps, batch.rewards, batch.lengths, batch.valid)
+        )
 
 
 def test_supervised_fine_tuning_sees_the_winner_only() -> None:

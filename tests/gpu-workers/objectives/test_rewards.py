@@ -14,16 +14,28 @@ import pytest
 import torch
 from dico.evaluators import http_judge
 from dico.evaluators.http_judge import JudgeError, PublicTransport, is_public
-from dico.evaluators.rewards import Captions, RewardError, evaluator_scores, parse_reward
+from dico.evaluators.rewards import (
+    Captions,
+    RewardError,
+    evaluator_scores,
+    parse_reward,
+)
 
-JUDGE = {"type": "http_judge", "url": "https://judge.example/scores", "timeout_seconds": 0.5}
+JUDGE = {
+    "type": "http_judge",
+    "url": "https://judge.example/scores",
+    "timeout_seconds": 0.5,
+}
 TEXTS = ["A cheap dog on a beach", "a dog", "cheap, CHEAP and half price"]
 
 
 def captions(transport: httpx.BaseTransport | None = None) -> Captions:
     scores = torch.tensor([0.5, 0.7, 0.9])
     return Captions(
-        TEXTS, "ab" * 32, {"pac_s": scores, "clip_s": 2 * scores}, transport or PublicTransport()
+        TEXTS,
+        "ab" * 32,
+        {"pac_s": scores, "clip_s": 2 * scores},
+        transport or PublicTransport(),
     )
 
 
@@ -37,7 +49,10 @@ def test_a_weighted_sum_by_hand() -> None:
         "sum": [
             {"type": "pac_s"},
             {"weight": -0.5, "reward": {"type": "length", "most": 4}},
-            {"weight": -5, "reward": {"type": "banned_words", "words": ["cheap", "Half Price"]}},
+            {
+                "weight": -5,
+                "reward": {"type": "banned_words", "words": ["cheap", "Half Price"]},
+            },
         ]
     }
     assert score(reward) == pytest.approx([0.5 - 1 - 5, 0.7, 0.9 - 0.5 - 15])
@@ -63,10 +78,19 @@ def test_a_word_within_another_is_not_banned() -> None:
         ({"type": "pac_s", "more": 1}, "$"),
         ({"sum": []}, "$.sum"),
         ({"sum": [{"type": "pac_s"}] * 17}, "$.sum"),
-        ({"sum": [{"sum": [{"sum": [{"sum": [{"type": "pac_s"}]}]}]}]}, "$.sum[0].sum[0].sum[0]"),
-        ({"sum": [{"weight": float("nan"), "reward": {"type": "pac_s"}}]}, "$.sum[0].weight"),
+        (
+            {"sum": [{"sum": [{"sum": [{"sum": [{"type": "pac_s"}]}]}]}]},
+            "$.sum[0].sum[0].sum[0]",
+        ),
+        (
+            {"sum": [{"weight": float("nan"), "reward": {"type": "pac_s"}}]},
+            "$.sum[0].weight",
+        ),
         ({"sum": [{"weight": True, "reward": {"type": "pac_s"}}]}, "$.sum[0].weight"),
-        ({"sum": [{"weight": 10**400, "reward": {"type": "pac_s"}}]}, "$.sum[0].weight"),
+        (
+            {"sum": [{"weight": 10**400, "reward": {"type": "pac_s"}}]},
+            "$.sum[0].weight",
+        ),
         ({"sum": [{"weight": 101, "reward": {"type": "pac_s"}}]}, "$.sum[0].weight"),
         ({"type": "length"}, "$"),
         ({"type": "length", "most": 0}, "$.most"),
@@ -79,7 +103,9 @@ def test_a_word_within_another_is_not_banned() -> None:
         (JUDGE | {"headers": {}}, "$"),
     ],
 )
-def test_what_is_no_reward_is_refused_where_it_is_wrong(value: object, path: str) -> None:
+def test_what_is_no_reward_is_refused_where_it_is_wrong(
+    value: object, path: str
+) -> None:
     with pytest.raises(RewardError) as raised:
         parse_reward(value)
     assert raised.value.path == path
@@ -117,7 +143,9 @@ def test_a_name_that_leads_into_the_private_network_is_not_asked(
 ) -> None:
     """One public and one private address: the second look could give the private one."""
     found = [(2, 1, 6, "", (address, 443)) for address in ("93.184.216.34", "10.0.0.1")]
-    monkeypatch.setattr(http_judge.socket, "getaddrinfo", lambda *_args, **_names: found)
+    monkeypatch.setattr(
+        http_judge.socket, "getaddrinfo", lambda *_args, **_names: found
+    )
     with pytest.raises(JudgeError) as raised:
         score(JUDGE)
     assert raised.value.code == "JUDGE_UNREACHABLE"
@@ -129,19 +157,29 @@ def test_the_address_that_was_checked_is_the_one_that_is_asked(
     """The certificate and the Host header stay the name's."""
     asked: list[httpx.Request] = []
 
-    def connect(_transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+    def connect(
+        _transport: httpx.HTTPTransport, request: httpx.Request
+    ) -> httpx.Response:
         asked.append(request)
         return httpx.Response(200, json={"scores": [1, 2, 3]})
 
     found = [(2, 1, 6, "", ("93.184.216.34", 443))]
-    monkeypatch.setattr(http_judge.socket, "getaddrinfo", lambda *_args, **_names: found)
+    monkeypatch.setattr(
+        http_judge.socket, "getaddrinfo", lambda *_args, **_names: found
+    )
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", connect)
     assert score(JUDGE) == [1.0, 2.0, 3.0]
     assert str(asked[0].url) == "https://93.184.216.34/scores"
-    assert asked[0].headers["host"] == asked[0].extensions["sni_hostname"] == "judge.example"
+    assert (
+        asked[0].headers["host"]
+        == asked[0].extensions["sni_hostname"]
+        == "judge.example"
+    )
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "224.0.0.1", "100.64.0.1", "fe80::1%eth0", "x"])
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0", "224.0.0.1", "100.64.0.1", "fe80::1%eth0", "x"]
+)
 def test_addresses_that_are_not_public(address: str) -> None:
     assert not is_public(address)
 
@@ -154,12 +192,16 @@ class Loopback(httpx.HTTPTransport):
         self._port = port
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.url = request.url.copy_with(scheme="http", host="127.0.0.1", port=self._port)
+        request.url = request.url.copy_with(
+            scheme="http", host="127.0.0.1", port=self._port
+        )
         return super().handle_request(request)
 
 
 @contextmanager
-def judge(status: int = 200, reply: bytes = b"{}", stall: bool = False) -> Iterator[dict[str, Any]]:
+def judge(
+    status: int = 200, reply: bytes = b"{}", stall: bool = False
+) -> Iterator[dict[str, Any]]:
     """A judge that always answers the same; gives its transport and what it was asked."""
     seen: dict[str, Any] = {}
     over = threading.Event()
@@ -167,7 +209,9 @@ def judge(status: int = 200, reply: bytes = b"{}", stall: bool = False) -> Itera
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             seen["host"] = self.headers["host"]
-            seen["body"] = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            seen["body"] = json.loads(
+                self.rfile.read(int(self.headers["content-length"]))
+            )
             self.send_response(status)
             self.send_header("content-length", str(len(reply)))
             self.send_header("location", "https://judge.example/elsewhere")
@@ -219,7 +263,9 @@ def test_the_judge_sees_captions_and_digest_and_its_scores_are_the_reward() -> N
         ({"reply": b"x", "stall": True}, "JUDGE_TIMEOUT"),
     ],
 )
-def test_a_judge_that_gives_no_scores_is_a_typed_error(answer: dict[str, Any], code: str) -> None:
+def test_a_judge_that_gives_no_scores_is_a_typed_error(
+    answer: dict[str, Any], code: str
+) -> None:
     with judge(**answer) as asked, pytest.raises(JudgeError) as raised:
         score(JUDGE, asked["transport"])
     assert raised.value.code == code

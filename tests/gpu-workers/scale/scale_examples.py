@@ -77,7 +77,9 @@ def config(**changes: Any) -> dict[str, Any]:
 def jpeg(number: int) -> bytes:
     """A small picture that is like no other of its kind."""
     file = io.BytesIO()
-    picture = Image.new("RGB", (40, 36), (number * 37 % 256, number * 91 % 256, number % 256))
+    picture = Image.new(
+        "RGB", (40, 36), (number * 37 % 256, number * 91 % 256, number % 256)
+    )
     picture.paste((255, 255, 255), (number % 20, 4, number % 20 + 9, 20))
     picture.save(file, "JPEG", quality=95)
     return file.getvalue()
@@ -91,7 +93,10 @@ def make_shards(folder: Path, count: int, shards: int, first: int = 0) -> Path:
     for number in range(first, first + count):
         path = pictures / f"{number}.jpg"
         path.write_bytes(jpeg(number))
-        captions = [CAPTIONS[number % len(CAPTIONS)], CAPTIONS[(number * 7 + 1) % len(CAPTIONS)]]
+        captions = [
+            CAPTIONS[number % len(CAPTIONS)],
+            CAPTIONS[(number * 7 + 1) % len(CAPTIONS)],
+        ]
         images.append(CaptionedImage(path.name, path, captions))
     write_shards(images, folder / "shards", shards=shards, skipped=Counter())
     return folder / "shards"

@@ -19,7 +19,12 @@ from dico.evaluators.public_clip import PublicClip
 from dico.evaluators.public_storage import save_public_clip
 from dico.scale.config import SharedClip, parse_config
 from dico.scale.scoring import caption_logps
-from dico.scale.step import DicoSettings, count_targets, cross_entropy_sum, on_policy_sum
+from dico.scale.step import (
+    DicoSettings,
+    count_targets,
+    cross_entropy_sum,
+    on_policy_sum,
+)
 from dico.scale.training import learning_rate
 from dico.towers.vit import VisionTransformer, VitConfig
 from dico.train_cli import add_training_commands
@@ -46,7 +51,9 @@ class Training:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = make_shards(folder / "training", count=22, shards=4)
-        self.validation = make_shards(folder / "validation", count=6, shards=2, first=500)
+        self.validation = make_shards(
+            folder / "validation", count=6, shards=2, first=500
+        )
         self.tokenizer = write_tokenizer(folder / "tokenizer.json")
 
     def run(self, name: str, *options: str, **changes: Any) -> Path:
@@ -61,7 +68,11 @@ class Training:
             "--config": path, "--data": self.data, "--validation": self.validation,
             "--out": self.folder / name, "--tokenizer": self.tokenizer,
         }  # fmt: skip
-        return ["train", *(str(part) for pair in paths.items() for part in pair), *options]
+        return [
+            "train",
+            *(str(part) for pair in paths.items() for part in pair),
+            *options,
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +87,10 @@ def whole(training: Training) -> Path:
 
 
 def log(folder: Path, stage: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / stage / "log.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)
+        for line in (folder / stage / "log.jsonl").read_text().splitlines()
+    ]
 
 
 def series(folder: Path, stage: str, name: str = "loss") -> list[float]:
@@ -94,12 +108,16 @@ def test_cross_entropy_learns_and_dico_starts_from_its_best(whole: Path) -> None
     assert losses[-1] < losses[0] - 0.3
     first = log(whole, "dico")[0]
     assert first["loss"] == pytest.approx(0.6931472, abs=1e-6)
-    assert first["margin"] == 0  # exactly: nothing drops out, policy and reference are equal
+    assert (
+        first["margin"] == 0
+    )  # exactly: nothing drops out, policy and reference are equal
     assert first["kl"] == 0
     assert any(value != 0 for value in series(whole, "dico", "margin")[1:])
 
 
-def test_a_batch_in_one_pass_and_in_eight_is_one_batch(training: Training, whole: Path) -> None:
+def test_a_batch_in_one_pass_and_in_eight_is_one_batch(
+    training: Training, whole: Path
+) -> None:
     parts = {"xe": {"micro_batch": 1}, "dico": {"micro_batch": 1}}
     assert_same_training(training.run("cut", "--steps", "7", **parts), whole)
 
@@ -136,7 +154,9 @@ def test_two_processes_train_what_one_does(training: Training, whole: Path) -> N
         assert scores
 
 
-def test_a_stopped_training_goes_on_bit_for_bit(training: Training, whole: Path) -> None:
+def test_a_stopped_training_goes_on_bit_for_bit(
+    training: Training, whole: Path
+) -> None:
     for stage, after in (("xe", 3), ("dico", 5)):
         stopped = training.run("stopped", "--stage", stage, "--steps", str(after))
         checkpoint = torch.load(stopped / stage / "checkpoint.pt", weights_only=True)
@@ -156,7 +176,13 @@ def test_reading_processes_and_a_full_feature_cache_change_nothing(
     training: Training, whole: Path
 ) -> None:
     cached = training.run(
-        "cached", "--steps", "7", "--workers", "2", "--features", str(whole / "features")
+        "cached",
+        "--steps",
+        "7",
+        "--workers",
+        "2",
+        "--features",
+        str(whole / "features"),
     )
     for stage in ("xe", "dico"):
         assert series(cached, stage) == series(whole, stage)
@@ -180,7 +206,9 @@ def test_the_papers_kinds_of_parts_train_and_a_stored_clip_gives_the_rewards(
     assert isinstance(sizes.tower, VitConfig)
     torch.manual_seed(5)
     tower = VisionTransformer(sizes.tower)
-    save_file({f"tower.{k}": v for k, v in tower.state_dict().items()}, tmp_path / "tower")
+    save_file(
+        {f"tower.{k}": v for k, v in tower.state_dict().items()}, tmp_path / "tower"
+    )
     clip = PublicClip(sizes.evaluator.whole(sizes.tower))
     save_public_clip(tmp_path / "clip", clip, with_vision=False)
     files = "--weights", str(tmp_path / "tower"), "--evaluators", str(tmp_path / "clip")
@@ -195,7 +223,13 @@ def test_a_checkpoint_of_another_training_is_refused(
     training: Training, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = training.arguments(
-        "other", "--stage", "xe", "--steps", "8", "--resume", xe={"batch": 4, "micro_batch": 4}
+        "other",
+        "--stage",
+        "xe",
+        "--steps",
+        "8",
+        "--resume",
+        xe={"batch": 4, "micro_batch": 4},
     )
     arguments[arguments.index("--out") + 1] = str(whole)
     assert status(arguments) == 2
@@ -214,7 +248,10 @@ def test_a_checkpoint_of_another_training_is_refused(
     ],
 )
 def test_a_wrong_argument_is_one_sentence_and_status_two(
-    training: Training, capsys: pytest.CaptureFixture[str], options: list[str], sentence: str
+    training: Training,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    sentence: str,
 ) -> None:
     assert status(training.arguments("wrong", *options)) == 2
     told = capsys.readouterr().err
@@ -224,7 +261,12 @@ def test_a_wrong_argument_is_one_sentence_and_status_two(
 
 def test_the_rate_warms_up_and_then_stays() -> None:
     recipe = parse_config(config()).xe  # 40 steps, of which 2 warm up
-    assert [learning_rate(recipe, step) for step in (0, 1, 2, 39)] == [0.005, 0.01, 0.01, 0.01]
+    assert [learning_rate(recipe, step) for step in (0, 1, 2, 39)] == [
+        0.005,
+        0.01,
+        0.01,
+        0.01,
+    ]
     constant = parse_config(config()).dico
     assert learning_rate(constant, 0) == constant.learning_rate
 

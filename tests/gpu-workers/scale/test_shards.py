@@ -32,7 +32,9 @@ def digests(items: list[Item]) -> list[str]:
     return [item.sha256 for item in items]
 
 
-def test_written_shards_are_read_back_whole_and_by_webdataset_itself(tmp_path: Path) -> None:
+def test_written_shards_are_read_back_whole_and_by_webdataset_itself(
+    tmp_path: Path,
+) -> None:
     shards = find_shards(make_shards(tmp_path, count=10, shards=3))
     ours = {}
     for path in shards:
@@ -41,13 +43,19 @@ def test_written_shards_are_read_back_whole_and_by_webdataset_itself(tmp_path: P
             ours[sample.key] = (sample.image, list(sample.captions))
     theirs = {
         sample["__key__"]: (sample["jpg"], json.loads(sample["json"]))
-        for sample in webdataset.WebDataset([str(path) for path in shards], shardshuffle=False)
+        for sample in webdataset.WebDataset(
+            [str(path) for path in shards], shardshuffle=False
+        )
     }
     assert ours == theirs
-    assert sorted(image for image, _ in ours.values()) == sorted(jpeg(n) for n in range(10))
+    assert sorted(image for image, _ in ours.values()) == sorted(
+        jpeg(n) for n in range(10)
+    )
 
 
-def test_the_same_pictures_give_the_same_shards_and_doubles_are_merged(tmp_path: Path) -> None:
+def test_the_same_pictures_give_the_same_shards_and_doubles_are_merged(
+    tmp_path: Path,
+) -> None:
     paths = [tmp_path / f"{n}.jpg" for n in (0, 1, 2)]
     for number, path in enumerate(paths):
         path.write_bytes(jpeg(min(number, 1)))  # the last two are one picture
@@ -56,20 +64,31 @@ def test_the_same_pictures_give_the_same_shards_and_doubles_are_merged(tmp_path:
     for out, order in (("a", images), ("b", images)):
         assert write_shards(order, tmp_path / out, shards=2, skipped=skipped) == 2
     for name in ("000000.tar", "000001.tar"):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    found = [s for p in find_shards(tmp_path / "a") for s in read_shard(p, skipped) if s]
-    assert sorted(s.captions for s in found) == [("caption 0",), ("caption 1", "caption 2")]
+        assert (tmp_path / "a" / name).read_bytes() == (
+            tmp_path / "b" / name
+        ).read_bytes()
+    found = [
+        s for p in find_shards(tmp_path / "a") for s in read_shard(p, skipped) if s
+    ]
+    assert sorted(s.captions for s in found) == [
+        ("caption 0",),
+        ("caption 1", "caption 2"),
+    ]
     assert not skipped
 
 
 def test_a_caption_may_lie_in_a_text_member(tmp_path: Path) -> None:
-    path = write_tar(tmp_path / "0.tar", [("a/1.jpg", jpeg(1)), ("a/1.txt", b" a dog \n")])
+    path = write_tar(
+        tmp_path / "0.tar", [("a/1.jpg", jpeg(1)), ("a/1.txt", b" a dog \n")]
+    )
     (sample,) = read_shard(path, Counter())
     assert sample is not None
     assert (sample.key, sample.captions) == ("a/1", ("a dog",))
 
 
-@pytest.mark.parametrize("name", ["../up", "/root", "a/../../b", "a//b", "./c", "new\nline"])
+@pytest.mark.parametrize(
+    "name", ["../up", "/root", "a/../../b", "a//b", "./c", "new\nline"]
+)
 def test_members_that_try_to_leave_the_shard_are_skipped_and_counted(
     tmp_path: Path, name: str
 ) -> None:
@@ -94,7 +113,9 @@ def test_members_that_try_to_leave_the_shard_are_skipped_and_counted(
         b'["' + b"x" * 200_000 + b'"]',
     ],
 )
-def test_captions_that_are_none_cost_their_sample_only(tmp_path: Path, captions: bytes) -> None:
+def test_captions_that_are_none_cost_their_sample_only(
+    tmp_path: Path, captions: bytes
+) -> None:
     members = [("bad.jpg", jpeg(1)), ("bad.json", captions)]
     good = [("good.jpg", jpeg(2)), ("good.json", CAPTIONS)]
     keys, skipped = read(write_tar(tmp_path / "0.tar", members + good))
@@ -115,7 +136,10 @@ def test_links_and_devices_are_skipped(tmp_path: Path) -> None:
             member = tarfile.TarInfo("odd.jpg")
             member.type, member.linkname = kind, "/etc/passwd"
             archive.addfile(member)
-    assert read(tmp_path / "0.tar") == ([], Counter({"a member that is not a plain file": 3}))
+    assert read(tmp_path / "0.tar") == (
+        [],
+        Counter({"a member that is not a plain file": 3}),
+    )
 
 
 def test_a_shard_that_breaks_off_keeps_the_samples_before(tmp_path: Path) -> None:
@@ -142,12 +166,16 @@ def test_a_truncated_jpeg_is_skipped_by_the_reader_and_counted(tmp_path: Path) -
 def test_a_lane_without_usable_samples_is_an_error_and_not_an_endless_search(
     tmp_path: Path,
 ) -> None:
-    shard = write_tar(tmp_path / "0.tar", [("bad.jpg", b"no image"), ("bad.json", CAPTIONS)])
+    shard = write_tar(
+        tmp_path / "0.tar", [("bad.jpg", b"no image"), ("bad.json", CAPTIONS)]
+    )
     with pytest.raises(ShardError, match="lane 0"):
         next(read_items(reading([shard], 1), [Position()]))
 
 
-def test_each_pass_over_a_lane_shows_every_image_and_the_next_caption(tmp_path: Path) -> None:
+def test_each_pass_over_a_lane_shows_every_image_and_the_next_caption(
+    tmp_path: Path,
+) -> None:
     shards = find_shards(make_shards(tmp_path, count=12, shards=4))
     items = list(islice(read_items(reading(shards, 2), [Position()] * 2), 24))
     first, second = items[:12], items[12:]
@@ -166,7 +194,9 @@ def test_devices_and_reading_processes_share_one_order(
     whole = reading(shards, 4)
     alone = digests(list(islice(read_items(whole, [Position()] * 4), 40)))
     for rank in range(world):
-        items = read_items(whole, [Position()] * 4, rank=rank, world=world, workers=workers)
+        items = read_items(
+            whole, [Position()] * 4, rank=rank, world=world, workers=workers
+        )
         assert digests(list(islice(items, 40 // world))) == alone[rank::world]
 
 
