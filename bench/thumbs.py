@@ -51,7 +51,9 @@ def pictures(base: BaseVersion, first: int, count: int) -> Pictures:
 def captions(base: BaseVersion, captioner: Captioner, seen: Pictures) -> list[str]:
     """The best caption of each picture."""
     return [
-        base.tokenizer.decode(beam_search(captioner, captioner.encode(features))[0][0].tokens)
+        base.tokenizer.decode(
+            beam_search(captioner, captioner.encode(features))[0][0].tokens
+        )
         for _, _, features in seen
     ]
 
@@ -59,7 +61,8 @@ def captions(base: BaseVersion, captioner: Captioner, seen: Pictures) -> list[st
 def approval(taste: Taste, said: list[str], seen: Pictures) -> float:
     """Share of the captions that please."""
     return statistics.mean(
-        approves(taste, caption, scene) for caption, (scene, _, _) in zip(said, seen, strict=True)
+        approves(taste, caption, scene)
+        for caption, (scene, _, _) in zip(said, seen, strict=True)
     )
 
 
@@ -78,7 +81,12 @@ def oracle(base: BaseVersion, taste: Taste, seen: Pictures) -> float:
 
 
 def run_job(
-    base: BaseVersion, taste: Taste, rated: Pictures, said: list[str], noise: float, seed: int
+    base: BaseVersion,
+    taste: Taste,
+    rated: Pictures,
+    said: list[str],
+    noise: float,
+    seed: int,
 ) -> tuple[Captioner, dict[str, object]]:
     """Thumbs on the given captions, then the service's own training."""
     viewer = random.Random(seed)
@@ -87,15 +95,24 @@ def run_job(
         up = approves(taste, caption, scene) != (viewer.random() < noise)
         digest = hashlib.sha256(file).hexdigest()
         split = "held_out" if int(digest[:8], 16) % 5 == 0 else "train"
-        rating = {"caption": caption, "rating": "up" if up else "down", "correction": None}
-        examples.append({"image": {"sha256": digest}, "split": split, "ratings": [rating]})
+        rating = {
+            "caption": caption,
+            "rating": "up" if up else "down",
+            "correction": None,
+        }
+        examples.append(
+            {"image": {"sha256": digest}, "split": split, "ratings": [rating]}
+        )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "images").mkdir()
         for _, file, _ in rated:
             (folder / "images" / hashlib.sha256(file).hexdigest()).write_bytes(file)
         (folder / "dataset.json").write_text(json.dumps({"examples": examples}))
-        job = {"seed": seed, "method": {"type": "dico", "dico": {"hyperparameters": {}}}}
+        job = {
+            "seed": seed,
+            "method": {"type": "dico", "dico": {"hyperparameters": {}}},
+        }
         (folder / "job.json").write_text(json.dumps(job))
         trained = train(folder, base, Progress(folder / "progress.jsonl"))
     return trained.policy, trained.evaluation
@@ -127,16 +144,25 @@ def main() -> None:
         for name in sorted(TASTES):
             taste = TASTES[name]
             rate = approval(taste, before, fresh)
-            print(f"{name:16} base {rate:.3f}  oracle {oracle(base, taste, fresh[:100]):.2f}")
+            print(
+                f"{name:16} base {rate:.3f}  oracle {oracle(base, taste, fresh[:100]):.2f}"
+            )
         return
-    print("taste            seed  approval      facts wrong   grammatical   left out     seconds")
+    print(
+        "taste            seed  approval      facts wrong   grammatical   left out     seconds"
+    )
     for name in options.taste or ["brief", "preface-brief"]:
         taste, gains = TASTES[name], []
         for seed in range(1, options.seeds + 1):
             rated = pictures(base, seed * 10_000, options.thumbs)
             started = time.monotonic()
             policy, evaluation = run_job(
-                base, taste, rated, captions(base, base.captioner, rated), options.noise, seed
+                base,
+                taste,
+                rated,
+                captions(base, base.captioner, rated),
+                options.noise,
+                seed,
             )
             seconds = time.monotonic() - started
             after = captions(base, policy, fresh)
@@ -152,7 +178,10 @@ def main() -> None:
             if seed == 1:
                 print(json.dumps(evaluation), *(f"  {t}" for t in after[:6]), sep="\n")
         spread = statistics.stdev(gains) if len(gains) > 1 else 0.0
-        print(f"{name:16} mean  +{statistics.mean(gains):.3f} (sd {spread:.3f})", flush=True)
+        print(
+            f"{name:16} mean  +{statistics.mean(gains):.3f} (sd {spread:.3f})",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -85,7 +85,9 @@ class Outcome:
     evaluation: dict[str, Any] | None
 
 
-def run_job(world: World, material: Material, experiment: Experiment, images: int) -> Outcome:
+def run_job(
+    world: World, material: Material, experiment: Experiment, images: int
+) -> Outcome:
     """The service's own job on thumbs that are there already; the gate is the edge's."""
     started = time.monotonic()
     drawing = images * world.seconds_per_image
@@ -98,7 +100,11 @@ def run_job(world: World, material: Material, experiment: Experiment, images: in
         return Outcome(None, rejection.code, [str(rejection)], seconds, None)
     held_out = material.side("held_out")
     shown = caption_both_ways(
-        world.base, policy, world.maker, learnt.preferences, [each.features for each in held_out]
+        world.base,
+        policy,
+        world.maker,
+        learnt.preferences,
+        [each.features for each in held_out],
     )
     quality = held_out_quality(world.base, policy, shown, held_out, experiment.seed)
     evaluation = evaluate(material, quality, learnt, world.base)
@@ -124,7 +130,9 @@ def settings_of(experiment: Experiment, images: int) -> Settings:
     hyperparameters = RECIPES[experiment.recipe]
     method = hyperparameters.get("type", "dico")
     given = {name: value for name, value in hyperparameters.items() if name != "type"}
-    return settle({"type": method, method: {"hyperparameters": given}}, images, experiment.thumbs)
+    return settle(
+        {"type": method, method: {"hyperparameters": given}}, images, experiment.thumbs
+    )
 
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -139,7 +147,11 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def train_policy(
-    world: World, material: Material, learnt: Learnt, settings: Settings, experiment: Experiment
+    world: World,
+    material: Material,
+    learnt: Learnt,
+    settings: Settings,
+    experiment: Experiment,
 ) -> Captioner:
     """The service's update."""
     return update(
@@ -154,7 +166,11 @@ def run(world: World, experiment: Experiment, fresh: int) -> list[dict[str, Any]
     unseen = world.pictures(FRESH, fresh)
     before = judge(world.base, taste, [each.base_caption for each in unseen], unseen)
     viewers = Viewers(
-        taste, experiment.seed, experiment.noise, experiment.adversarial, experiment.corrections
+        taste,
+        experiment.seed,
+        experiment.noise,
+        experiment.adversarial,
+        experiment.corrections,
     )
     portion = experiment.thumbs // experiment.rounds
     shown: list[Shown] = []
@@ -175,12 +191,16 @@ def run(world: World, experiment: Experiment, fresh: int) -> list[dict[str, Any]
         seconds += outcome.seconds
         trained = last
         if outcome.policy is not None:
-            after = captions(world.base, outcome.policy, [each.features for each in unseen])
+            after = captions(
+                world.base, outcome.policy, [each.features for each in unseen]
+            )
             trained = judge(world.base, taste, after, unseen)
             if outcome.verdict == "passed":
                 serving, last = outcome.policy, trained
         rows.append(
-            row_of(experiment, number + 1, portion, before, last, trained, outcome, seconds)
+            row_of(
+                experiment, number + 1, portion, before, last, trained, outcome, seconds
+            )
         )
     return rows
 
@@ -196,7 +216,15 @@ def row_of(
     seconds: float,
 ) -> dict[str, Any]:
     """The issue's columns, then what explains them; "after" is what serves after the gate."""
-    kept = ("approval", "facts_right", "grammatical", "recall", "facts_wrong", "words", "pac_s")
+    kept = (
+        "approval",
+        "facts_right",
+        "grammatical",
+        "recall",
+        "facts_wrong",
+        "words",
+        "pac_s",
+    )
     sides = {"before": before, "after": served, "trained": trained}
     figures = {
         f"{name}_{side}": round(getattr(judgement, name), 4)

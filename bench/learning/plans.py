@@ -31,7 +31,10 @@ def _of(plan: str, taste: str, seed: int) -> list[Experiment]:
         case "evaluator":
             return [Experiment(taste, seed, recipe="evaluator alone")]
         case "rounds":
-            return [Experiment(taste, seed, rounds=2), Experiment(taste, seed, 400, rounds=4)]
+            return [
+                Experiment(taste, seed, rounds=2),
+                Experiment(taste, seed, 400, rounds=4),
+            ]
         case "corrections":
             return [Experiment(taste, seed, corrections=0.2)]
         case "adversarial":
@@ -42,8 +45,12 @@ def _of(plan: str, taste: str, seed: int) -> list[Experiment]:
                 for name in ("sft", "dpo", "kto-like", "rerank")
             ]
         case "thumbs":
-            return [Experiment(taste, seed, count) for count in (50, 100, 200, 400, 800)]
+            return [
+                Experiment(taste, seed, count) for count in (50, 100, 200, 400, 800)
+            ]
         case "noise":
-            return [Experiment(taste, seed, noise=share) for share in (0.0, 0.1, 0.2, 0.3)]
+            return [
+                Experiment(taste, seed, noise=share) for share in (0.0, 0.1, 0.2, 0.3)
+            ]
         case _:
             raise ValueError(f"no plan {plan}")
