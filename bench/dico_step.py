@@ -78,9 +78,7 @@ def built_in(options: argparse.Namespace, device: torch.device) -> Setting:
 
 def paper(options: argparse.Namespace, device: torch.device) -> Setting:
     """arXiv:2408.14547's sizes, random weights; the reward's CLIP shares the captioner's tower."""
-    config = load_config(
-        Path(__file__).parent.parent / "gpu-workers/configs/paper-vit-l14.json"
-    )
+    config = load_config(Path(__file__).parent.parent / "gpu-workers/configs/paper-vit-l14.json")
     assert isinstance(config.tower, VitConfig)
     torch.manual_seed(0)
     tower = VisionTransformer(config.tower).to(device).eval().requires_grad_(False)
@@ -111,9 +109,7 @@ def setting(
     reference.requires_grad_(False)
     policy.requires_grad_(True)
     second = copy.deepcopy(tower) if options.path == "habits" else nn.Identity()
-    return Setting(
-        policy, reference, tower, second, clip, pixels, features, embeddings, settings
-    )
+    return Setting(policy, reference, tower, second, clip, pixels, features, embeddings, settings)
 
 
 def ours(given: Setting) -> tuple[list[list[list[int]]], Tensor]:
@@ -124,12 +120,8 @@ def ours(given: Setting) -> tuple[list[list[list[int]]], Tensor]:
         texts = given.clip.embed_texts(labels).view(len(images), -1, images.shape[1])
         return PAC_S_WEIGHT * (texts @ images).squeeze(-1)
 
-    part = on_policy_sum(
-        given.policy, given.reference, given.features, reward, given.settings
-    )
-    found = [
-        [list(candidate.tokens) for candidate in image] for image in part.candidates
-    ]
+    part = on_policy_sum(given.policy, given.reference, given.features, reward, given.settings)
+    found = [[list(candidate.tokens) for candidate in image] for image in part.candidates]
     return found, part.loss / len(given.features)
 
 
@@ -153,9 +145,7 @@ def habits(given: Setting) -> tuple[list[list[list[int]]], Tensor]:
     with torch.no_grad():
         again = given.second_tower(given.pixel_values)
         second_hidden = given.reference.encode(again).repeat_interleave(beams, dim=0)
-        reference_logps = full_log_softmax(
-            given.reference, second_hidden, captions
-        ).view(shape)
+        reference_logps = full_log_softmax(given.reference, second_hidden, captions).view(shape)
         labels = pad_captions(captions, policy.config)[1]
         room = clip.config.max_tokens - labels.shape[1]
         padded = nn.functional.pad(labels, (0, room), value=policy.config.pad_id)
@@ -232,13 +222,9 @@ def search_with_graph(
     return found, kept
 
 
-def full_log_softmax(
-    captioner: Captioner, hidden: Tensor, captions: list[list[int]]
-) -> Tensor:
+def full_log_softmax(captioner: Captioner, hidden: Tensor, captions: list[list[int]]) -> Tensor:
     """Summed log-probabilities [N] through the whole distribution, [N, T, V]."""
-    input_ids, labels = (
-        x.to(hidden.device) for x in pad_captions(captions, captioner.config)
-    )
+    input_ids, labels = (x.to(hidden.device) for x in pad_captions(captions, captioner.config))
     states, _ = captioner.decode_states(input_ids, captioner.cross_cache(hidden))
     logps = captioner.logits(states).log_softmax(dim=-1)
     picked = logps.gather(-1, labels[..., None]).squeeze(-1)
@@ -273,11 +259,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
             optimiser.zero_grad()
             loss.backward()
             if not first:
-                gradients = [
-                    p.grad.norm()
-                    for p in given.policy.parameters()
-                    if p.grad is not None
-                ]
+                gradients = [p.grad.norm() for p in given.policy.parameters() if p.grad is not None]
                 norm = float(torch.stack(gradients).norm())
                 first = {
                     "candidates": found,
@@ -317,9 +299,7 @@ def peak_bytes(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status").read_text()
     return next(
-        int(line.split()[1]) * 1024
-        for line in status.splitlines()
-        if line.startswith("VmHWM")
+        int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")
     )
 
 
@@ -352,16 +332,10 @@ def main() -> None:
     parser.add_argument("--sizes", choices=["built-in", "paper"], default="built-in")
     parser.add_argument("--base", type=Path, default=Path("models/scenes-base"))
     parser.add_argument("--images", type=int, default=8)
-    parser.add_argument(
-        "--tokens", type=int, default=29, help="at most, EOS included (29)"
-    )
-    parser.add_argument(
-        "--repeats", type=int, default=3, help="steps; the median counts (3)"
-    )
+    parser.add_argument("--tokens", type=int, default=29, help="at most, EOS included (29)")
+    parser.add_argument("--repeats", type=int, default=3, help="steps; the median counts (3)")
     parser.add_argument("--profile", action="store_true")
-    parser.add_argument(
-        "--path", choices=PATHS, help="run this one only and print its JSON"
-    )
+    parser.add_argument("--path", choices=PATHS, help="run this one only and print its JSON")
     options = parser.parse_args()
     if options.path:
         print(json.dumps(measure(options)))
@@ -392,9 +366,7 @@ def report(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> N
     first, other = results["ours"], results["habits"]
     count = sum(len(image) for image in first["candidates"])
     lengths = [len(tokens) for image in first["candidates"] for tokens in image]
-    same = all(
-        result["candidates"] == first["candidates"] for result in results.values()
-    )
+    same = all(result["candidates"] == first["candidates"] for result in results.values())
     difference = max(abs(result["loss"] - first["loss"]) for result in results.values())
     print(
         f"{options.sizes} sizes, {options.images} images x {count // options.images} beams, "
@@ -406,9 +378,7 @@ def report(results: dict[str, dict[str, Any]], options: argparse.Namespace) -> N
         sys.exit("the outputs differ: no table")
     # On a CPU that other programs use too, only CPU seconds compare.
     clock = first["clock"]
-    print(
-        "| one DiCO step | seconds | CPU seconds | times faster | peak memory | times less |"
-    )
+    print("| one DiCO step | seconds | CPU seconds | times faster | peak memory | times less |")
     print("|---|---|---|---|---|---|")
     for path, result in results.items():
         cells = (

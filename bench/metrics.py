@@ -49,24 +49,16 @@ def main() -> None:
     """Prints milliseconds per 1,000 captions, 5 human captions each, and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument(
-        "--java", action="store_true", help="also COCO's tokeniser; needs Java"
-    )
+    parser.add_argument("--java", action="store_true", help="also COCO's tokeniser; needs Java")
     options = parser.parse_args()
     count = options.images
-    human_texts = [
-        human_captions(sample_scene(600_000 + number)) for number in range(count)
-    ]
+    human_texts = [human_captions(sample_scene(600_000 + number)) for number in range(count)]
     # The neighbour's captions: near enough to match, wrong often enough.
-    said_texts = [
-        human_captions(sample_scene(600_001 + number))[0] for number in range(count)
-    ]
+    said_texts = [human_captions(sample_scene(600_001 + number))[0] for number in range(count)]
     lines = [*said_texts, *(caption for own in human_texts for caption in own)]
     said = [tokenise(text) for text in said_texts]
     human = [[tokenise(text) for text in own] for own in human_texts]
-    theirs = {
-        row: [" ".join(tokens) for tokens in own] for row, own in enumerate(human)
-    }
+    theirs = {row: [" ".join(tokens) for tokens in own] for row, own in enumerate(human)}
     ours = {row: [" ".join(tokens)] for row, tokens in enumerate(said)}
 
     rows: list[tuple[str, float, float]] = []
@@ -91,17 +83,11 @@ def main() -> None:
         wall = time.perf_counter
         mine, _ = fastest(lambda: [tokenise(line) for line in lines], clock=wall)
         other, found = fastest(lambda: PTBTokenizer().tokenize(asked), clock=wall)
-        assert [" ".join(tokenise(line)) for line in lines] == [
-            own[0] for own in found.values()
-        ]
+        assert [" ".join(tokenise(line)) for line in lines] == [own[0] for own in found.values()]
         rows.append(("tokeniser (6 captions an image)", mine, other))
 
-    print(
-        f"{count} images, 5 human captions each, best of 3; load {os.getloadavg()[0]:.1f}\n"
-    )
-    print(
-        "| ms per 1,000 captions | dico.metrics | pycocoevalcap | ratio |\n|---|---|---|---|"
-    )
+    print(f"{count} images, 5 human captions each, best of 3; load {os.getloadavg()[0]:.1f}\n")
+    print("| ms per 1,000 captions | dico.metrics | pycocoevalcap | ratio |\n|---|---|---|---|")
     for name, mine, other in rows:
         per = 1000 * 1000 / count
         print(f"| {name} | {mine * per:.1f} | {other * per:.1f} | {other / mine:.1f} |")

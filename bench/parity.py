@@ -41,10 +41,7 @@ def main() -> None:
         file = options.out / f"{number:03}.png"
         draw_scene(sample_scene(HELD_OUT_SEED + 700_000 + number), size=200).save(file)
         pixels = load_pixels(file.read_bytes(), 128)[None]
-        tokens = {
-            name: runtime.caption(pixels)[0][0].tokens
-            for name, runtime in runtimes.items()
-        }
+        tokens = {name: runtime.caption(pixels)[0][0].tokens for name, runtime in runtimes.items()}
         if tower is not None and captioner is not None:
             with torch.no_grad():
                 states = captioner.encode(tower(torch.from_numpy(pixels)))

@@ -51,9 +51,7 @@ def pictures(base: BaseVersion, first: int, count: int) -> Pictures:
 def captions(base: BaseVersion, captioner: Captioner, seen: Pictures) -> list[str]:
     """The best caption of each picture."""
     return [
-        base.tokenizer.decode(
-            beam_search(captioner, captioner.encode(features))[0][0].tokens
-        )
+        base.tokenizer.decode(beam_search(captioner, captioner.encode(features))[0][0].tokens)
         for _, _, features in seen
     ]
 
@@ -61,8 +59,7 @@ def captions(base: BaseVersion, captioner: Captioner, seen: Pictures) -> list[st
 def approval(taste: Taste, said: list[str], seen: Pictures) -> float:
     """Share of the captions that please."""
     return statistics.mean(
-        approves(taste, caption, scene)
-        for caption, (scene, _, _) in zip(said, seen, strict=True)
+        approves(taste, caption, scene) for caption, (scene, _, _) in zip(said, seen, strict=True)
     )
 
 
@@ -100,9 +97,7 @@ def run_job(
             "rating": "up" if up else "down",
             "correction": None,
         }
-        examples.append(
-            {"image": {"sha256": digest}, "split": split, "ratings": [rating]}
-        )
+        examples.append({"image": {"sha256": digest}, "split": split, "ratings": [rating]})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "images").mkdir()
@@ -144,13 +139,9 @@ def main() -> None:
         for name in sorted(TASTES):
             taste = TASTES[name]
             rate = approval(taste, before, fresh)
-            print(
-                f"{name:16} base {rate:.3f}  oracle {oracle(base, taste, fresh[:100]):.2f}"
-            )
+            print(f"{name:16} base {rate:.3f}  oracle {oracle(base, taste, fresh[:100]):.2f}")
         return
-    print(
-        "taste            seed  approval      facts wrong   grammatical   left out     seconds"
-    )
+    print("taste            seed  approval      facts wrong   grammatical   left out     seconds")
     for name in options.taste or ["brief", "preface-brief"]:
         taste, gains = TASTES[name], []
         for seed in range(1, options.seeds + 1):

@@ -36,9 +36,7 @@ def tastes_only(world: World, fresh: int) -> None:
             )
             for each in unseen
         )
-        print(
-            f"{name:16} base {base / len(unseen):.3f}  oracle {best / len(unseen):.3f}"
-        )
+        print(f"{name:16} base {base / len(unseen):.3f}  oracle {best / len(unseen):.3f}")
 
 
 def main() -> None:
@@ -50,12 +48,8 @@ def main() -> None:
     parser.add_argument("--plan", choices=[*PLANS, "all"], default="headline")
     parser.add_argument("--tastes", help="instead of the plan's, comma between them")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--fresh", type=int, default=300, help="pictures to judge on (300)"
-    )
-    parser.add_argument(
-        "--part", type=int, default=1, help="of --parts, for several processes"
-    )
+    parser.add_argument("--fresh", type=int, default=300, help="pictures to judge on (300)")
+    parser.add_argument("--part", type=int, default=1, help="of --parts, for several processes")
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--tastes-only", action="store_true")
     parser.add_argument("--table", action="store_true")
@@ -87,14 +81,10 @@ def main() -> None:
                 flush=True,
             )
     rows = [
-        row
-        for path in sorted(rows_folder.glob("*.json"))
-        for row in json.loads(path.read_text())
+        row for path in sorted(rows_folder.glob("*.json")) for row in json.loads(path.read_text())
     ]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(
-        "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
-    )
+    options.out.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
     print_table(rows)
 
 

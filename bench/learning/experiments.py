@@ -85,9 +85,7 @@ class Outcome:
     evaluation: dict[str, Any] | None
 
 
-def run_job(
-    world: World, material: Material, experiment: Experiment, images: int
-) -> Outcome:
+def run_job(world: World, material: Material, experiment: Experiment, images: int) -> Outcome:
     """The service's own job on thumbs that are there already; the gate is the edge's."""
     started = time.monotonic()
     drawing = images * world.seconds_per_image
@@ -130,9 +128,7 @@ def settings_of(experiment: Experiment, images: int) -> Settings:
     hyperparameters = RECIPES[experiment.recipe]
     method = hyperparameters.get("type", "dico")
     given = {name: value for name, value in hyperparameters.items() if name != "type"}
-    return settle(
-        {"type": method, method: {"hyperparameters": given}}, images, experiment.thumbs
-    )
+    return settle({"type": method, method: {"hyperparameters": given}}, images, experiment.thumbs)
 
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -191,16 +187,12 @@ def run(world: World, experiment: Experiment, fresh: int) -> list[dict[str, Any]
         seconds += outcome.seconds
         trained = last
         if outcome.policy is not None:
-            after = captions(
-                world.base, outcome.policy, [each.features for each in unseen]
-            )
+            after = captions(world.base, outcome.policy, [each.features for each in unseen])
             trained = judge(world.base, taste, after, unseen)
             if outcome.verdict == "passed":
                 serving, last = outcome.policy, trained
         rows.append(
-            row_of(
-                experiment, number + 1, portion, before, last, trained, outcome, seconds
-            )
+            row_of(experiment, number + 1, portion, before, last, trained, outcome, seconds)
         )
     return rows
 

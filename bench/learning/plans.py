@@ -45,12 +45,8 @@ def _of(plan: str, taste: str, seed: int) -> list[Experiment]:
                 for name in ("sft", "dpo", "kto-like", "rerank")
             ]
         case "thumbs":
-            return [
-                Experiment(taste, seed, count) for count in (50, 100, 200, 400, 800)
-            ]
+            return [Experiment(taste, seed, count) for count in (50, 100, 200, 400, 800)]
         case "noise":
-            return [
-                Experiment(taste, seed, noise=share) for share in (0.0, 0.1, 0.2, 0.3)
-            ]
+            return [Experiment(taste, seed, noise=share) for share in (0.0, 0.1, 0.2, 0.3)]
         case _:
             raise ValueError(f"no plan {plan}")

@@ -57,9 +57,7 @@ class World:
 
     def __init__(self, base: BaseVersion, cache: Path) -> None:
         self.base = base
-        self.maker: CandidateMaker = candidate_maker(
-            base, settle({"type": "dico"}, 200, 200)
-        )
+        self.maker: CandidateMaker = candidate_maker(base, settle({"type": "dico"}, 200, 200))
         self._cache = cache / base.manifest_sha256[:16]
         self._cache.mkdir(parents=True, exist_ok=True)
         self.seconds_per_image = 0.0
@@ -79,10 +77,7 @@ class World:
         return found[:count]
 
     def _make(self, first: int) -> dict[str, object]:
-        scenes = [
-            sample_scene(HELD_OUT_SEED + 2_000_000 + n)
-            for n in range(first, first + 50)
-        ]
+        scenes = [sample_scene(HELD_OUT_SEED + 2_000_000 + n) for n in range(first, first + 50)]
         digests: list[str] = []
         features: list[torch.Tensor] = []
         for scene in scenes:
@@ -96,9 +91,7 @@ class World:
         candidates: list[Candidates] = []
         for start in range(0, 50, AT_ONCE):
             chunk = features[start : start + AT_ONCE]
-            seeds = [
-                int(digest[:12], 16) for digest in digests[start : start + AT_ONCE]
-            ]
+            seeds = [int(digest[:12], 16) for digest in digests[start : start + AT_ONCE]]
             generators = [torch.Generator().manual_seed(seed) for seed in seeds]
             drawn = self.maker.draw(torch.cat(chunk), generators)
             candidates += [
@@ -110,16 +103,12 @@ class World:
         return {
             "shown": [
                 Shown(*each)
-                for each in zip(
-                    scenes, digests, features, candidates, said, strict=True
-                )
+                for each in zip(scenes, digests, features, candidates, said, strict=True)
             ],
             "seconds": seconds,
         }
 
-    def material(
-        self, shown: Sequence[Shown], ratings: Sequence[tuple[Rating, ...]]
-    ) -> Material:
+    def material(self, shown: Sequence[Shown], ratings: Sequence[tuple[Rating, ...]]) -> Material:
         """What a job would gather from these thumbs."""
         dropped: Counter[str] = Counter()
         pictures = [
@@ -137,13 +126,9 @@ class World:
         return Material(pictures, dict(dropped))
 
 
-def captions(
-    base: BaseVersion, captioner: Captioner, features: list[torch.Tensor]
-) -> list[str]:
+def captions(base: BaseVersion, captioner: Captioner, features: list[torch.Tensor]) -> list[str]:
     """The best caption of each image, as served."""
-    return [
-        base.tokenizer.decode(tokens) for tokens in best_captions(captioner, features)
-    ]
+    return [base.tokenizer.decode(tokens) for tokens in best_captions(captioner, features)]
 
 
 @dataclass
@@ -163,9 +148,7 @@ class Viewers:
     adversarial: float = 0.0
     corrections: float = 0.0
 
-    def rate(
-        self, shown: Sequence[Shown], said: Sequence[str]
-    ) -> list[tuple[Rating, ...]]:
+    def rate(self, shown: Sequence[Shown], said: Sequence[str]) -> list[tuple[Rating, ...]]:
         """One thumb for each caption."""
         rng = random.Random(f"{self.seed}/{shown[0].sha256}")
         ratings: list[tuple[Rating, ...]] = []
@@ -218,10 +201,7 @@ def judge(
 ) -> Judgement:
     """Judges captions of pictures that nobody rated."""
     checks = [check(text, each.scene) for text, each in zip(said, shown, strict=True)]
-    pleased = [
-        approves(taste, text, each.scene)
-        for text, each in zip(said, shown, strict=True)
-    ]
+    pleased = [approves(taste, text, each.scene) for text, each in zip(said, shown, strict=True)]
     groups = sum(len(each.scene.groups) for each in shown)
     named = sum(
         len({m.kind for m in c.parsed.mentions} & {g.kind for g in each.scene.groups})
@@ -234,8 +214,7 @@ def judge(
         approval=sum(pleased) / count,
         facts_right=sum(c.clean for c in checks) / count,
         facts_wrong=sum(c.n_wrong for c in checks) / max(claims, 1),
-        grammatical=sum(c.grammatical and not _names_twice(c.parsed) for c in checks)
-        / count,
+        grammatical=sum(c.grammatical and not _names_twice(c.parsed) for c in checks) / count,
         recall=named / groups,
         words=sum(len(text.split()) for text in said) / count,
         pac_s=_mean_pac(base, said, shown),

@@ -41,9 +41,7 @@ class EdgeDouble:
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 with edge._changed:
-                    status, answer = edge._answer(
-                        self.command, self.path, dict(self.headers), body
-                    )
+                    status, answer = edge._answer(self.command, self.path, dict(self.headers), body)
                     edge._changed.notify_all()
                 self.reply(status, answer)
 
@@ -77,9 +75,7 @@ class EdgeDouble:
     def wait_for(self, condition: Callable[[], bool], seconds: float = 30) -> None:
         """Returns once it holds; fails after a while."""
         with self._changed:
-            assert self._changed.wait_for(condition, seconds), [
-                c["type"] for c in self.callbacks
-            ]
+            assert self._changed.wait_for(condition, seconds), [c["type"] for c in self.callbacks]
 
     def ended(self) -> bool:
         """Whether the terminal callback came."""

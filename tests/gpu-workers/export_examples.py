@@ -13,9 +13,7 @@ from dico.tower import Tower, TowerConfig
 from PIL import Image
 
 TOWER = TowerConfig(image_size=32, widths=(4, 8, 8, 12), num_kinds=7)
-TOKENIZER = Tokenizer.train(
-    ["a cat and a dog on the sea", "two red birds"], vocab_size=290
-)
+TOKENIZER = Tokenizer.train(["a cat and a dog on the sea", "two red birds"], vocab_size=290)
 CONFIG = CaptionerConfig(
     feature_width=TOWER.feature_width,
     feature_tokens=TOWER.cells**2,
@@ -59,17 +57,14 @@ def taught_captioner(seed: int, tower: Tower, pixels: torch.Tensor) -> Captioner
     captioner = random_captioner(seed, vocab_size=23)
     generator = np.random.default_rng(seed)
     captions = [
-        generator.integers(3, 23, n).tolist()
-        for n in generator.integers(0, 12, len(pixels))
+        generator.integers(3, 23, n).tolist() for n in generator.integers(0, 12, len(pixels))
     ]
     input_ids, labels = pad_captions(captions, captioner.config)
     with torch.no_grad():
         features = tower(pixels)
     optimiser = torch.optim.Adam(captioner.parameters(), lr=1e-2)
     for _ in range(80):
-        loss = -token_logps(
-            captioner(features, input_ids), labels, CONFIG.pad_id
-        ).mean()
+        loss = -token_logps(captioner(features, input_ids), labels, CONFIG.pad_id).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -80,9 +75,7 @@ def images(count: int, seed: int = 0) -> torch.Tensor:
     """Noise, each image in colours of its own."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(count, 3, 32, 32, generator=generator)
-    return 0.3 * noise + torch.randn(count, 3, 4, 4, generator=generator).repeat(
-        1, 1, 8, 8
-    )
+    return 0.3 * noise + torch.randn(count, 3, 4, 4, generator=generator).repeat(1, 1, 8, 8)
 
 
 def png(seed: int) -> bytes:

@@ -40,9 +40,7 @@ def test_cached_decoding_equals_full_decoding() -> None:
     full, _ = captioner.decode_states(ids, cross)
     past, steps = None, []
     for position in range(7):
-        state, past = captioner.decode_states(
-            ids[:, position : position + 1], cross, past
-        )
+        state, past = captioner.decode_states(ids[:, position : position + 1], cross, past)
         steps.append(state)
     torch.testing.assert_close(torch.cat(steps, dim=1), full, rtol=1e-4, atol=1e-5)
 

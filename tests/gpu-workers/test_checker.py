@@ -90,9 +90,7 @@ def test_a_true_caption_is_clean(caption: str) -> None:
         ("a car and a car", ["kind"]),
     ],
 )
-def test_each_false_claim_is_wrong_and_named(
-    caption: str, types: list[FactType]
-) -> None:
+def test_each_false_claim_is_wrong_and_named(caption: str, types: list[FactType]) -> None:
     assert wrong_types(caption) == types
 
 
@@ -146,9 +144,7 @@ def test_what_the_grammar_cannot_write_is_ungrammatical(caption: str) -> None:
 
 def test_word_salad_is_ungrammatical() -> None:
     rng = generator_for("salad")
-    captions = [
-        written for s in range(150) for written in human_captions(random_scene(s))
-    ]
+    captions = [written for s in range(150) for written in human_captions(random_scene(s))]
     salads: list[str] = []
     for written in captions:
         words = written.replace(",", "").split()
@@ -161,9 +157,7 @@ def test_word_salad_is_ungrammatical() -> None:
 def test_a_caption_about_another_scene_is_wrong() -> None:
     for seed in range(150):
         scene, other = random_scene(seed), random_scene(seed + 1000)
-        absent = {group.kind for group in other.groups} - {
-            group.kind for group in scene.groups
-        }
+        absent = {group.kind for group in other.groups} - {group.kind for group in scene.groups}
         for written in human_captions(other):
             result = check(written, scene)
             said = {fact.text for fact in result.facts if fact.type == "kind"}
@@ -173,9 +167,7 @@ def test_a_caption_about_another_scene_is_wrong() -> None:
                 assert not result.clean
 
 
-@pytest.mark.parametrize(
-    "what", ["kind", "count", "colour", "size", "relation", "place", "time"]
-)
+@pytest.mark.parametrize("what", ["kind", "count", "colour", "size", "relation", "place", "time"])
 def test_a_true_caption_of_a_changed_scene_is_caught_where_it_says_what_changed(
     what: str,
 ) -> None:
@@ -200,9 +192,7 @@ def _changed(scene: Scene, what: str) -> Scene | None:
         return replace(scene, groups=tuple(replace(g, kind=kind) for g, kind in pairs))
     if what == "count":
         flipped = {1: 2, 2: 1, 3: 1, 4: 1}
-        return replace(
-            scene, groups=tuple(replace(g, count=flipped[g.count]) for g in groups)
-        )
+        return replace(scene, groups=tuple(replace(g, count=flipped[g.count]) for g in groups))
     if what == "colour":
         return replace(scene, groups=tuple(replace(g, colour=None) for g in groups))
     if what == "size":
@@ -253,9 +243,7 @@ def test_facts_carry_the_caption_s_words() -> None:
 
 
 def test_what_is_said_is_read_back() -> None:
-    said = parse(
-        "at night, there are two small dogs behind a red car, and sheep in the park"
-    )
+    said = parse("at night, there are two small dogs behind a red car, and sheep in the park")
     assert said is not None
     assert said.opening == "there"
     assert said.setting_first
@@ -264,9 +252,7 @@ def test_what_is_said_is_read_back() -> None:
         ("car", 1, None, "red"),
         ("sheep", None, None, None),
     ]
-    assert [(r.subject, r.name, r.object) for r in said.relations] == [
-        (1, "in front of", 0)
-    ]
+    assert [(r.subject, r.name, r.object) for r in said.relations] == [(1, "in front of", 0)]
     assert [phrase.words for phrase in said.settings] == ["at night", "in the park"]
     assert said.n_words == 16
 

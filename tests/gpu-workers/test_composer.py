@@ -29,9 +29,7 @@ GROUPS = [group for scene in SCENES for group in scene.groups]
 
 def _difference(first: Image.Image, second: Image.Image) -> float:
     """Mean absolute difference of two pictures in grey levels."""
-    return float(
-        np.abs(np.asarray(first, np.float32) - np.asarray(second, np.float32)).mean()
-    )
+    return float(np.abs(np.asarray(first, np.float32) - np.asarray(second, np.float32)).mean())
 
 
 def _group(kind: str, *boxes: tuple[float, float, float, float]) -> Group:
@@ -46,14 +44,9 @@ def test_a_seed_gives_one_scene_and_one_picture() -> None:
 
 
 def test_seeds_and_styles_change_the_picture() -> None:
-    pictures = [
-        draw_scene(SCENES[3], style).tobytes() for style in (*TRAINING_STYLES, "noto")
-    ]
+    pictures = [draw_scene(SCENES[3], style).tobytes() for style in (*TRAINING_STYLES, "noto")]
     assert len(set(pictures)) == 5
-    assert (
-        draw_scene(SCENES[3]).tobytes()
-        == draw_scene(SCENES[3], style_of(SCENES[3])).tobytes()
-    )
+    assert draw_scene(SCENES[3]).tobytes() == draw_scene(SCENES[3], style_of(SCENES[3])).tobytes()
     assert sample_scene(1) != sample_scene(2)
 
 
@@ -128,17 +121,13 @@ def test_some_groups_have_several_things() -> None:
 
 def test_few_things_are_out_of_place() -> None:
     surprises = [
-        group.kind not in PLACES[scene.place].kinds
-        for scene in SCENES
-        for group in scene.groups
+        group.kind not in PLACES[scene.place].kinds for scene in SCENES for group in scene.groups
     ]
     assert 0.02 < sum(surprises) / len(surprises) < 0.09
 
 
 def test_every_kind_belongs_somewhere() -> None:
-    assert {kind.name for kind in KINDS} == {
-        k for place in PLACES.values() for k in place.kinds
-    }
+    assert {kind.name for kind in KINDS} == {k for place in PLACES.values() for k in place.kinds}
     assert {kind.name for kind in KINDS} >= AIRBORNE | WATERBORNE | RECOLOURABLE
     assert len({place.phrase for place in PLACES.values()}) == len(PLACES) >= 12
 
@@ -153,10 +142,7 @@ def test_relations_agree_with_the_boxes() -> None:
             dx = (second[0] + second[2] - first[0] - first[2]) / 2
             if relation.name == "left of":
                 assert dx > 0.18
-                assert (
-                    Relation(relation.object, "right of", relation.subject)
-                    in scene.relations
-                )
+                assert Relation(relation.object, "right of", relation.subject) in scene.relations
             elif relation.name == "right of":
                 assert dx < -0.18
             elif relation.name == "above":
@@ -166,10 +152,7 @@ def test_relations_agree_with_the_boxes() -> None:
                 assert scene.groups[relation.object].hidden > 0
             else:
                 assert abs(first[3] - second[3]) < 0.1
-                assert (
-                    Relation(relation.object, "next to", relation.subject)
-                    in scene.relations
-                )
+                assert Relation(relation.object, "next to", relation.subject) in scene.relations
     assert len(seen) == 5
     assert min(seen.values()) > 0.05 * len(SCENES)
 
@@ -214,9 +197,7 @@ def test_a_collage_shows_each_of_its_kinds(grid: int) -> None:
     assert picture.tobytes() == again.tobytes()
     assert things == same
     assert len({index for index, _ in things}) == grid * grid
-    assert {index for index, _ in things} <= set(
-        np.unique(cells_from_boxes(things)).tolist()
-    )
+    assert {index for index, _ in things} <= set(np.unique(cells_from_boxes(things)).tolist())
 
 
 @pytest.mark.parametrize("style", [*TRAINING_STYLES, HELD_OUT_STYLE])
@@ -242,25 +223,15 @@ def test_a_recoloured_thing_has_that_colour(style: str) -> None:
         for colour in COLOURS:
             sprite = placed_sprite(style, kind, colour, 64, 0, mirrored=False)
             opaque = np.asarray(sprite)[..., 3] > 200
-            hue = np.asarray(sprite.convert("RGB").convert("HSV")).astype(np.float32)[
-                opaque
-            ]
-            distance = np.abs(
-                (hue[:, 0] * 360 / 255 - centres[colour] + 180) % 360 - 180
-            )
+            hue = np.asarray(sprite.convert("RGB").convert("HSV")).astype(np.float32)[opaque]
+            distance = np.abs((hue[:, 0] * 360 / 255 - centres[colour] + 180) % 360 - 180)
             share = ((distance < 25) & (hue[:, 1] > 70)).mean()
             assert share > 0.12, (style, kind, colour)
 
 
 def test_mirroring_and_turning_keep_the_sprite_whole() -> None:
-    plain = np.asarray(
-        placed_sprite("noto", "snail", None, 48, 0, mirrored=False), np.int16
-    )
-    mirrored = np.asarray(
-        placed_sprite("noto", "snail", None, 48, 0, mirrored=True), np.int16
-    )
+    plain = np.asarray(placed_sprite("noto", "snail", None, 48, 0, mirrored=False), np.int16)
+    mirrored = np.asarray(placed_sprite("noto", "snail", None, 48, 0, mirrored=True), np.int16)
     assert np.abs(plain[:, ::-1] - mirrored)[..., 3].mean() < 2
-    turned = np.asarray(
-        placed_sprite("noto", "snail", None, 48, 45, mirrored=False), np.int16
-    )
+    turned = np.asarray(placed_sprite("noto", "snail", None, 48, 45, mirrored=False), np.int16)
     assert turned[..., 3].sum() == pytest.approx(plain[..., 3].sum(), rel=0.03)

@@ -66,9 +66,7 @@ def test_nearly_every_caption_that_can_offer_an_error_does(error: Error) -> None
         assert parsed is not None
         named = {mention.kind for mention in parsed.mentions}
         coloured = any(group.colour and group.kind in named for group in scene.groups)
-        able += {"colour": coloured, "relation": bool(parsed.relations)}.get(
-            error, True
-        )
+        able += {"colour": coloured, "relation": bool(parsed.relations)}.get(error, True)
     assert len(written(error)) >= 0.9 * able
 
 
@@ -96,9 +94,7 @@ def test_the_seed_decides_the_corruption(error: Error) -> None:
 def test_order_keeps_every_word() -> None:
     """Only their order is wrong."""
     for _, truth, wrong in written("order"):
-        assert sorted(tokens_of(truth) or []) == sorted(
-            wrong.replace(",", " ,").split()
-        )
+        assert sorted(tokens_of(truth) or []) == sorted(wrong.replace(",", " ,").split())
 
 
 def test_a_doubled_word_stands_beside_itself() -> None:

@@ -86,13 +86,9 @@ def test_padding_changes_no_embedding(tokenizer: Tokenizer) -> None:
     clip = small(tokenizer.vocab_size)
     texts = [text for seed in range(12) for text in human_captions(sample_scene(seed))]
     tokens = evaluator_tokens(tokenizer, texts)
-    alone = torch.cat(
-        [clip.pool_texts(evaluator_tokens(tokenizer, [text])) for text in texts]
-    )
+    alone = torch.cat([clip.pool_texts(evaluator_tokens(tokenizer, [text])) for text in texts])
     torch.testing.assert_close(clip.pool_texts(tokens), alone, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(
-        pool_by_length(clip, tokens), alone, atol=1e-5, rtol=1e-4
-    )
+    torch.testing.assert_close(pool_by_length(clip, tokens), alone, atol=1e-5, rtol=1e-4)
 
 
 def test_the_stream_goes_on_where_it_stopped(tokenizer: Tokenizer) -> None:
@@ -124,12 +120,10 @@ def test_training_teaches_to_rank_fresh_errors_below_the_truth(
     for _ in range(100):
         rows, tokens = next(stream)
         images = clip.embed_images(features[rows])
-        texts = clip.project_texts(pool_by_length(clip, tokens)).view(
-            8, 2 + CORRUPTED, -1
+        texts = clip.project_texts(pool_by_length(clip, tokens)).view(8, 2 + CORRUPTED, -1)
+        loss = contrastive_loss(images, texts[:, 0], clip.logit_scale) + corruption_loss(
+            images, texts[:, 0], texts[:, 2:], clip.logit_scale
         )
-        loss = contrastive_loss(
-            images, texts[:, 0], clip.logit_scale
-        ) + corruption_loss(images, texts[:, 0], texts[:, 2:], clip.logit_scale)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -147,15 +141,11 @@ def test_a_file_without_the_layout_half_scores_as_before(tmp_path: Path) -> None
         old = {
             name: file.get_tensor(name)
             for name in file.keys()
-            if "layout" not in name
-            and "moments" not in name
-            and "neighbours" not in name
+            if "layout" not in name and "moments" not in name and "neighbours" not in name
         }
     config = json.loads(metadata["config"])
     del config["moments"]
-    save_file(
-        old, tmp_path / "old.safetensors", metadata={"config": json.dumps(config)}
-    )
+    save_file(old, tmp_path / "old.safetensors", metadata={"config": json.dumps(config)})
     read, _ = load_evaluators(tmp_path / "old.safetensors")
 
     features, tokens = (
@@ -165,19 +155,13 @@ def test_a_file_without_the_layout_half_scores_as_before(tmp_path: Path) -> None
     vectors = read.embed_images(features)
     assert float(vectors[:, 32:].abs().max()) == 0
     whole = read.image_projection(read.pool_images(features)[:, :32])
-    torch.testing.assert_close(
-        vectors[:, :32], torch.nn.functional.normalize(whole, dim=1)
-    )
+    torch.testing.assert_close(vectors[:, :32], torch.nn.functional.normalize(whole, dim=1))
     torch.testing.assert_close(read.embed_texts(tokens).norm(dim=1), torch.ones(3))
 
 
 def test_every_error_is_measured(tokenizer: Tokenizer) -> None:
     """An untrained evaluator's figures, each a share."""
-    tower = (
-        Tower(TowerConfig(image_size=48, widths=(4, 4, 4, 4)))
-        .eval()
-        .requires_grad_(False)
-    )
+    tower = Tower(TowerConfig(image_size=48, widths=(4, 4, 4, 4))).eval().requires_grad_(False)
     clip = small(tokenizer.vocab_size, tower.config.feature_width)
     figures = measure_evaluator(clip, tower, tokenizer, "noto", count=50)
     assert list(figures["by_error"]) == [

@@ -86,9 +86,7 @@ def test_rounding_keeps_what_fp16_can_hold_and_refuses_the_rest() -> None:
     round_to_fp16(captioner)
     once = [weight.clone() for weight in captioner.parameters()]
     round_to_fp16(captioner)
-    assert all(
-        torch.equal(a, b) for a, b in zip(once, captioner.parameters(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(once, captioner.parameters(), strict=True))
     with torch.no_grad():
         captioner.ln_f.weight[0] = 1e6
     with pytest.raises(ValueError, match="fp16"):

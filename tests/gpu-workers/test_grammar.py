@@ -11,9 +11,7 @@ from scenes.places import PLACES
 from scenes.sampler import sample_scene
 from scenes.scene import Group, Scene, generator_for
 
-SCENES = [random_scene(seed) for seed in range(1000)] + [
-    sample_scene(s) for s in range(1000)
-]
+SCENES = [random_scene(seed) for seed in range(1000)] + [sample_scene(s) for s in range(1000)]
 CAPTIONS = [(scene, written) for scene in SCENES for written in human_captions(scene)]
 
 
@@ -37,12 +35,7 @@ def test_captions_are_lower_case_without_a_full_stop() -> None:
 
 
 def test_every_word_is_in_the_vocabulary_and_the_vocabulary_is_small() -> None:
-    used = {
-        word
-        for _, written in CAPTIONS
-        for word in tokens_of(written) or []
-        if word != ","
-    }
+    used = {word for _, written in CAPTIONS for word in tokens_of(written) or [] if word != ","}
     assert used <= vocabulary()
     assert len(vocabulary()) <= 480
 

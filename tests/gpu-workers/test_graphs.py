@@ -24,9 +24,7 @@ CACHE = [
 
 
 def session(model: onnx.ModelProto) -> InferenceSession:
-    return InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    return InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
 def empty_cache(rows: int) -> dict[str, np.ndarray]:
@@ -68,9 +66,7 @@ def test_a_tower_that_is_not_folded_is_refused() -> None:
 
 @pytest.mark.parametrize(("image_count", "beams"), [(1, 1), (1, 5), (3, 1), (3, 4)])
 @torch.no_grad()
-def test_cached_and_uncached_decoding_equal_pytorch(
-    image_count: int, beams: int
-) -> None:
+def test_cached_and_uncached_decoding_equal_pytorch(image_count: int, beams: int) -> None:
     """Beams of one image share its encoder row; so they do in each step of the cache."""
     captioner = random_captioner()
     decoder = session(decoder_graph(captioner))
@@ -90,9 +86,7 @@ def test_cached_and_uncached_decoding_equal_pytorch(
         (2, 6),
         (6, 9),
     ):  # more than one token at a time as well
-        result = step(
-            decoder, ids[:, start:end].numpy(), states.numpy(), past, cached=start > 0
-        )
+        result = step(decoder, ids[:, start:end].numpy(), states.numpy(), past, cached=start > 0)
         found.append(result["logits"])
         past = {f"past_key_values.{name}": result[f"present.{name}"] for name in CACHE}
     np.testing.assert_allclose(np.concatenate(found, axis=1), expected, atol=1e-4)
@@ -117,8 +111,7 @@ def test_a_first_step_ignores_whatever_its_cache_holds() -> None:
     states = torch.randn(1, CONFIG.feature_tokens, CONFIG.width).numpy()
     empty = step(decoder, np.zeros((1, 3)), states, empty_cache(1), cached=False)
     noise = {
-        name: np.full((1, CONFIG.heads, 1, HEAD_WIDTH), 3, np.float32)
-        for name in empty_cache(1)
+        name: np.full((1, CONFIG.heads, 1, HEAD_WIDTH), 3, np.float32) for name in empty_cache(1)
     }
     noisy = step(decoder, np.zeros((1, 3)), states, noise, cached=False)
     for name, value in empty.items():
@@ -151,12 +144,8 @@ def test_graphs_equal_the_ones_that_torch_traces() -> None:
     whole = torch.nn.Sequential(tower, Encoding(captioner))
     pixels, ids = images(2), torch.arange(10).reshape(2, 5)
     traced = io.BytesIO()
-    torch.onnx.export(
-        whole, (pixels,), traced, dynamo=False, input_names=["pixel_values"]
-    )
-    mine = session(encoder_graph(tower, captioner)).run(
-        None, {"pixel_values": pixels.numpy()}
-    )[0]
+    torch.onnx.export(whole, (pixels,), traced, dynamo=False, input_names=["pixel_values"])
+    mine = session(encoder_graph(tower, captioner)).run(None, {"pixel_values": pixels.numpy()})[0]
     feeds = {"pixel_values": pixels.numpy()}
     theirs = InferenceSession(traced.getvalue()).run(None, feeds)[0]
     np.testing.assert_allclose(mine, theirs, atol=2e-5)
@@ -164,9 +153,7 @@ def test_graphs_equal_the_ones_that_torch_traces() -> None:
     traced = io.BytesIO()
     inputs = ["states", "ids"]
     example = (torch.from_numpy(mine), ids)
-    torch.onnx.export(
-        Decoding(captioner), example, traced, dynamo=False, input_names=inputs
-    )
+    torch.onnx.export(Decoding(captioner), example, traced, dynamo=False, input_names=inputs)
     feeds = {"states": mine, "ids": ids.numpy()}
     theirs = InferenceSession(traced.getvalue()).run(None, feeds)[0]
     decoder = session(decoder_graph(captioner))
@@ -191,9 +178,7 @@ class Decoding(Encoding):
 
     def forward(self, states: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """[E, S, d] and [N, T] -> [N, T, V]."""
-        hidden, _ = self.captioner.decode_states(
-            ids, self.captioner.cross_cache(states)
-        )
+        hidden, _ = self.captioner.decode_states(ids, self.captioner.cross_cache(states))
         return self.captioner.logits(hidden)
 
 
@@ -205,14 +190,10 @@ def test_quantised_graphs_are_smaller_and_stay_close() -> None:
     for model, quantised in zip(exact, small, strict=True):
         onnx.checker.check_model(quantised, full_check=True)
         weights = sum(len(weight.raw_data) for weight in model.graph.initializer)
-        assert (
-            sum(len(weight.raw_data) for weight in quantised.graph.initializer)
-            < weights / 2
-        )
+        assert sum(len(weight.raw_data) for weight in quantised.graph.initializer) < weights / 2
     pixels = images(4).numpy()
     states, rounded = (
-        session(model).run(None, {"pixel_values": pixels})[0]
-        for model in (exact[0], small[0])
+        session(model).run(None, {"pixel_values": pixels})[0] for model in (exact[0], small[0])
     )
     assert 0 < np.abs(rounded - states).max() < 0.2
     ids = np.arange(20).reshape(4, 5)
@@ -226,9 +207,7 @@ def test_quantised_graphs_are_smaller_and_stay_close() -> None:
 def test_a_published_tensor_is_at_most_half_a_step_from_its_weight() -> None:
     captioner = random_captioner()
     quantised = quantise_weights(decoder_graph(captioner))
-    tensors = {
-        t.name: onnx.numpy_helper.to_array(t) for t in quantised.graph.initializer
-    }
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in quantised.graph.initializer}
     scale = tensors["token_embedding_scale"]  # [V, 1]
     restored = tensors["token_embedding_int8"] * scale
     error = np.abs(restored - captioner.token_embedding.weight.detach().numpy())

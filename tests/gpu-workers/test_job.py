@@ -41,9 +41,7 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     captioner = json.loads((folder / "training/config.json").read_text())["captioner"]
     sizes = ("feature_width", "feature_tokens", "vocab_size", "max_tokens")
     torch.manual_seed(0)
-    config = ClipConfig(
-        **{name: captioner[name] for name in sizes}, width=16, heads=2, ffn=16
-    )
+    config = ClipConfig(**{name: captioner[name] for name in sizes}, width=16, heads=2, ffn=16)
     clip = Clip(config)
     save_evaluators(folder / "training/evaluators.safetensors", clip, clip)
     return folder
@@ -67,9 +65,7 @@ def make_job(folder: Path, base_folder: Path, **hyperparameters: object) -> Path
         digest = hashlib.sha256(file).hexdigest()
         (folder / "images" / digest).write_bytes(file)
         pixels = torch.from_numpy(load_pixels(file, base.image_size))[None]
-        best = beam_search(base.captioner, base.captioner.encode(base.tower(pixels)))[
-            0
-        ][0]
+        best = beam_search(base.captioner, base.captioner.encode(base.tower(pixels)))[0][0]
         said.append(base.tokenizer.decode(best.tokens))
         split = "held_out" if seed % 5 == 0 else "train"
         examples.append({"image": {"sha256": digest}, "split": split})
@@ -93,10 +89,7 @@ def make_job(folder: Path, base_folder: Path, **hyperparameters: object) -> Path
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    return [
-        json.loads(line)
-        for line in (folder / "progress.jsonl").read_text().splitlines()
-    ]
+    return [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
 
 
 def test_a_job_ends_in_a_signed_version_that_names_its_origin(
@@ -125,9 +118,7 @@ def test_the_encoder_keeps_its_bytes(base_folder: Path, tmp_path: Path) -> None:
     name = "onnx/encoder_model.onnx"
     assert (folder / "version" / name).read_bytes() == (base_folder / name).read_bytes()
     decoder = "onnx/decoder_model_merged.onnx"
-    assert (folder / "version" / decoder).read_bytes() != (
-        base_folder / decoder
-    ).read_bytes()
+    assert (folder / "version" / decoder).read_bytes() != (base_folder / decoder).read_bytes()
 
 
 def test_a_killed_job_goes_on_and_ends_in_the_very_same_version(
@@ -162,9 +153,7 @@ def test_on_policy_candidates_train_too(base_folder: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo", "scst"])
-def test_every_method_ends_in_a_version(
-    base_folder: Path, tmp_path: Path, method: str
-) -> None:
+def test_every_method_ends_in_a_version(base_folder: Path, tmp_path: Path, method: str) -> None:
     folder = make_job(tmp_path / "job", base_folder)
     job = json.loads((folder / "job.json").read_text())
     given = {"n_epochs": 1} | ({"baseline": "greedy"} if method == "scst" else {})
@@ -195,9 +184,7 @@ def test_thumbs_that_are_all_alike_are_rejected_and_say_what_would_help(
     assert json.loads((folder / "report.json").read_text())["evaluation"] is None
 
 
-def test_too_few_thumbs_are_rejected_with_how_many_more(
-    base_folder: Path, tmp_path: Path
-) -> None:
+def test_too_few_thumbs_are_rejected_with_how_many_more(base_folder: Path, tmp_path: Path) -> None:
     folder = make_job(tmp_path / "job", base_folder)
     content = json.loads((folder / "dataset.json").read_text())
     content["examples"] = content["examples"][:12]
@@ -208,9 +195,7 @@ def test_too_few_thumbs_are_rejected_with_how_many_more(
     assert f"{16 - train} more thumbs" in result["help"][0]
 
 
-def test_viewers_who_contradict_each_other_are_named(
-    base_folder: Path, tmp_path: Path
-) -> None:
+def test_viewers_who_contradict_each_other_are_named(base_folder: Path, tmp_path: Path) -> None:
     folder = make_job(tmp_path / "job", base_folder)
     opposite = {"up": "down", "down": "up"}
 
@@ -235,32 +220,24 @@ def test_the_report_holds_pictures_curves_and_time_per_phase(
     report = LearningReport.model_validate_json((folder / "report.json").read_text())
     assert len(report.pictures) == IMAGES / 5
     assert report.curves.steps[0] == 0
-    assert {"loss", "reward", "margin", "kl", "winner_logp"} <= set(
-        report.curves.series
-    )
+    assert {"loss", "reward", "margin", "kl", "winner_logp"} <= set(report.curves.series)
     assert [phase.name for phase in report.phases] == [
         "image features", "candidates", "preferences", "update", "held-out checks", "export",
     ]  # fmt: skip
     assert report.settings["beta"] == 1.0
 
 
-def test_an_unreadable_image_is_left_out_and_said(
-    base_folder: Path, tmp_path: Path
-) -> None:
+def test_an_unreadable_image_is_left_out_and_said(base_folder: Path, tmp_path: Path) -> None:
     folder = make_job(tmp_path / "job", base_folder)
     broken = sorted((folder / "images").iterdir())[0]
     broken.write_bytes(broken.read_bytes()[:100])
     result = run_job(folder, base_folder, KEY["seed"])
     assert result["evaluation"]["examples"]["images"] == IMAGES - 1
-    assert "left out: 1 x unreadable image" in {
-        line.get("message") for line in lines(folder)
-    }
+    assert "left out: 1 x unreadable image" in {line.get("message") for line in lines(folder)}
 
 
 def test_evaluators_survive_their_file(tmp_path: Path) -> None:
-    config = ClipConfig(
-        feature_width=6, feature_tokens=4, width=8, heads=2, ffn=8, vocab_size=17
-    )
+    config = ClipConfig(feature_width=6, feature_tokens=4, width=8, heads=2, ffn=8, vocab_size=17)
     torch.manual_seed(0)
     clip, pac = Clip(config), Clip(config)
     pac.load_state_dict(clip.state_dict() | {"image_projection.weight": torch.eye(8)})

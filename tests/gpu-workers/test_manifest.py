@@ -140,9 +140,7 @@ def test_an_unpublished_folder_is_no_version(folder: Path) -> None:
         "a\n",
     ],
 )
-def test_a_path_that_leaves_the_folder_is_refused_even_when_signed(
-    folder: Path, path: str
-) -> None:
+def test_a_path_that_leaves_the_folder_is_refused_even_when_signed(folder: Path, path: str) -> None:
     (folder.parent / "secret").write_bytes(b"")
     with pytest.raises(ValidationError):
         VersionFile(path=path, sha256=sha256_hex(b""), size=0)
@@ -189,17 +187,14 @@ def test_the_committed_test_versions_are_whole_and_share_their_encoder(
 ) -> None:
     keys = [json.loads((FIXTURES / "tiny-version-key.json").read_text())["public_key"]]
     first, second = (
-        read_version(FIXTURES / name, keys)
-        for name in ("tiny-version", "tiny-version-2")
+        read_version(FIXTURES / name, keys) for name in ("tiny-version", "tiny-version-2")
     )
     digest = sha256_hex((FIXTURES / "tiny-version" / MANIFEST).read_bytes())
     assert (second.lineage.parent, second.lineage.base_manifest_sha256) == (
         digest,
         digest,
     )
-    shared = {file.sha256 for file in first.files} & {
-        file.sha256 for file in second.files
-    }
+    shared = {file.sha256 for file in first.files} & {file.sha256 for file in second.files}
     by_path = {file.path: file.sha256 for file in first.files}
     assert by_path["onnx/encoder_model.onnx"] in shared
     assert by_path["onnx/decoder_model_merged.onnx"] not in shared

@@ -66,9 +66,7 @@ def test_two_candidates_are_dpo() -> None:
     policy, reference, rewards = (torch.randn(9, 2).double() for _ in range(3))
     best = rewards.argmax(dim=1, keepdim=True)
     ratio = policy - reference
-    dpo = -F.logsigmoid(
-        0.3 * (ratio.gather(1, best) - ratio.gather(1, 1 - best))
-    ).mean()
+    dpo = -F.logsigmoid(0.3 * (ratio.gather(1, best) - ratio.gather(1, 1 - best))).mean()
     loss = dico_loss(policy, reference, rewards, beta=0.3, tau=50.0).loss
     torch.testing.assert_close(loss, dpo)
 
@@ -77,9 +75,7 @@ def test_permuting_the_candidates_changes_nothing() -> None:
     policy, reference, rewards = (torch.randn(4, 6).double() for _ in range(3))
     order = torch.randperm(6)
     first = dico_loss(policy, reference, rewards, beta=0.2, tau=2.0)
-    second = dico_loss(
-        policy[:, order], reference[:, order], rewards[:, order], beta=0.2, tau=2.0
-    )
+    second = dico_loss(policy[:, order], reference[:, order], rewards[:, order], beta=0.2, tau=2.0)
     torch.testing.assert_close(first.loss, second.loss)
     torch.testing.assert_close(first.gamma[:, order], second.gamma)
 

@@ -55,17 +55,13 @@ def test_thumbs_that_are_all_alike_are_refused() -> None:
 
 
 def test_word_order_and_length_are_seen() -> None:
-    assert not torch.equal(
-        hashed_words("a dog and a cat"), hashed_words("a cat and a dog")
-    )
+    assert not torch.equal(hashed_words("a dog and a cat"), hashed_words("a cat and a dog"))
     assert float(hashed_words("three small words")[-1]) == 3
 
 
 def test_auc_by_hand() -> None:
     scores = torch.tensor([0.1, 0.4, 0.4, 0.9])
-    assert roc_auc(scores, torch.tensor([False, False, True, True])) == pytest.approx(
-        3.5 / 4
-    )
+    assert roc_auc(scores, torch.tensor([False, False, True, True])) == pytest.approx(3.5 / 4)
 
 
 def test_rewards_by_hand() -> None:
@@ -77,7 +73,5 @@ def test_rewards_by_hand() -> None:
         states=torch.zeros(4, 2),
         top_logp=-3.0,
     )
-    reward = rewards(
-        candidates, torch.tensor([1.0, 1.0, 9.0, -9.0]), {(8,)}, RewardWeights()
-    )
+    reward = rewards(candidates, torch.tensor([1.0, 1.0, 9.0, -9.0]), {(8,)}, RewardWeights())
     torch.testing.assert_close(reward, torch.tensor([5.6, 5.1, 17.6, 19.6]))

@@ -24,10 +24,7 @@ def run(*words: str) -> int:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six scenes, drawn in each style in turn."""
     out = tmp_path_factory.mktemp("scenes")
-    assert (
-        run("scenes", "--count", "6", "--out", str(out), "--seed", "7", "--size", "96")
-        == 0
-    )
+    assert run("scenes", "--count", "6", "--out", str(out), "--seed", "7", "--size", "96") == 0
     return out
 
 
@@ -62,12 +59,7 @@ def test_check_judges_each_line(
     captions = tmp_path / "captions.jsonl"
     captions.write_text("\n".join(json.dumps(line) for line in lines))
     scenes = str(folder / "captions.json")
-    assert (
-        run(
-            "check", "--scenes", scenes, "--captions", str(captions), "--taste", "brief"
-        )
-        == 0
-    )
+    assert run("check", "--scenes", scenes, "--captions", str(captions), "--taste", "brief") == 0
     printed = capsys.readouterr()
     first, second = (json.loads(line) for line in printed.out.splitlines())
     assert (first["file"], first["clean"], first["n_wrong"]) == ("002.jpg", True, 0)

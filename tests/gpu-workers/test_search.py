@@ -40,25 +40,17 @@ def plain_beam_search(
     for length in range(1, steps + 1):
         options: list[tuple[float, int, int]] = []
         for index, (tokens, total) in enumerate(live):
-            states, _ = captioner.decode_states(
-                torch.tensor([[CONFIG.bos_id, *tokens]]), cross
-            )
+            states, _ = captioner.decode_states(torch.tensor([[CONFIG.bos_id, *tokens]]), cross)
             logps = captioner.logits(states[:, -1]).log_softmax(-1)[0]
-            options += [
-                (float(total + logps[t]), index, t) for t in range(CONFIG.vocab_size)
-            ]
-        options.sort(
-            key=lambda option: (-option[0], option[1] * CONFIG.vocab_size + option[2])
-        )
+            options += [(float(total + logps[t]), index, t) for t in range(CONFIG.vocab_size)]
+        options.sort(key=lambda option: (-option[0], option[1] * CONFIG.vocab_size + option[2]))
         grown: list[tuple[list[int], float]] = []
         for rank, (total, index, token) in enumerate(options[: 2 * beams]):
             tokens = live[index][0]
             if token == CONFIG.eos_id:
                 if rank < beams:
                     score = total / length**penalty
-                    finished.append(
-                        Candidate(tuple(tokens), total, score, finished=True)
-                    )
+                    finished.append(Candidate(tuple(tokens), total, score, finished=True))
             elif len(grown) < beams:
                 grown.append(([*tokens, token], total))
         finished = sorted(finished, key=lambda c: -c.score)[:beams]
@@ -73,18 +65,14 @@ def plain_beam_search(
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize(("beams", "penalty"), [(1, 1.0), (3, 1.0), (5, 0.6)])
 @torch.no_grad()
-def test_batched_beam_search_equals_the_plain_one(
-    seed: int, beams: int, penalty: float
-) -> None:
+def test_batched_beam_search_equals_the_plain_one(seed: int, beams: int, penalty: float) -> None:
     captioner = random_captioner(seed)
     hidden = captioner.encode(torch.randn(4, 5, 12))
     batched = beam_search(
         captioner, hidden, num_beams=beams, max_new_tokens=10, length_penalty=penalty
     )
     for image in range(4):
-        plain = plain_beam_search(
-            captioner, hidden[image : image + 1], beams, 10, penalty
-        )
+        plain = plain_beam_search(captioner, hidden[image : image + 1], beams, 10, penalty)
         assert [c.tokens for c in batched[image]] == [c.tokens for c in plain]
         assert [c.finished for c in batched[image]] == [c.finished for c in plain]
         torch.testing.assert_close(
@@ -102,9 +90,7 @@ def test_search_meets_finished_and_unfinished_captions() -> None:
     for seed in range(6):
         captioner = random_captioner(seed)
         hidden = captioner.encode(torch.randn(4, 5, 12))
-        for candidates in beam_search(
-            captioner, hidden, num_beams=3, max_new_tokens=10
-        ):
+        for candidates in beam_search(captioner, hidden, num_beams=3, max_new_tokens=10):
             ends |= {(len(c.tokens), c.finished) for c in candidates}
     assert len({length for length, _ in ends}) > 3
     assert {finished for _, finished in ends} == {True, False}
@@ -137,9 +123,7 @@ def test_samples_follow_the_models_distribution() -> None:
         captioner, hidden, samples=4000, generator=torch.Generator().manual_seed(0),
         max_new_tokens=1,
     )[0]  # fmt: skip
-    states, _ = captioner.decode_states(
-        torch.tensor([[0]]), captioner.cross_cache(hidden)
-    )
+    states, _ = captioner.decode_states(torch.tensor([[0]]), captioner.cross_cache(hidden))
     expected = captioner.logits(states[:, -1]).softmax(-1)[0]
     ended = sum(c.finished for c in drawn) / 4000
     assert ended == pytest.approx(float(expected[CONFIG.eos_id]), abs=0.03)

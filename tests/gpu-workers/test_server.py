@@ -87,11 +87,7 @@ class Worker:
     def starts(self, job_id: str) -> list[int]:
         """Process ids of the trainings started for a job."""
         path = self.folder / "jobs" / job_id / "starts"
-        return (
-            [int(line) for line in path.read_text().splitlines()]
-            if path.exists()
-            else []
-        )
+        return [int(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @pytest.fixture
@@ -165,9 +161,7 @@ def test_the_same_job_twice_is_one_job(worker: Worker, edge: EdgeDouble) -> None
     for _ in range(3):
         assert worker.http.post("/v1/jobs", json=request(edge)).status_code == 202
     edge.wait_for(edge.ended)
-    assert (
-        worker.http.post("/v1/jobs", json=request(edge)).json()["state"] == "succeeded"
-    )
+    assert worker.http.post("/v1/jobs", json=request(edge)).json()["state"] == "succeeded"
     assert len(worker.starts("ftjob-0123456789abcdef")) == 1
     other = worker.http.post("/v1/jobs", json=request(edge, seed=2))
     assert (other.status_code, other.json()["code"]) == (409, "JOB_CONFLICT")
@@ -204,9 +198,7 @@ def test_a_report_is_stored_before_the_end_and_is_no_file_of_the_version(
     assert data["report"]["sha256"] not in [file["sha256"] for file in data["files"]]
 
 
-@pytest.mark.parametrize(
-    ("seed", "end", "starts"), [(3, "failed", 3), (4, "succeeded", 2)]
-)
+@pytest.mark.parametrize(("seed", "end", "starts"), [(3, "failed", 3), (4, "succeeded", 2)])
 def test_a_crash_is_tried_again_and_takes_nobody_down(
     worker: Worker, edge: EdgeDouble, seed: int, end: str, starts: int
 ) -> None:
@@ -249,10 +241,7 @@ def test_a_cancelled_job_ends_as_such(worker: Worker, edge: EdgeDouble) -> None:
     assert edge.callbacks[-1]["type"] == "cancelled"
     pid = worker.starts("ftjob-0123456789abcdef")[0]
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
-    assert (
-        worker.http.delete("/v1/jobs/ftjob-0123456789abcdef").json()["state"]
-        == "cancelled"
-    )
+    assert worker.http.delete("/v1/jobs/ftjob-0123456789abcdef").json()["state"] == "cancelled"
 
 
 @pytest.mark.parametrize(
@@ -273,11 +262,7 @@ def test_what_cannot_work_fails_with_a_code(
     worker: Worker, edge: EdgeDouble, changes: dict[str, Any], code: str
 ) -> None:
     if "dataset" in changes:
-        url = (
-            changes["dataset"]["url"]
-            .replace("{edge}", edge.url)
-            .replace("nowhere", "images")
-        )
+        url = changes["dataset"]["url"].replace("{edge}", edge.url).replace("nowhere", "images")
         changes = {"dataset": {**changes["dataset"], "url": url}}
     worker.http.post("/v1/jobs", json=request(edge, **changes))
     edge.wait_for(edge.ended)
@@ -294,13 +279,8 @@ def test_strangers_and_nonsense_are_refused(worker: Worker, edge: EdgeDouble) ->
     unknown = worker.http.post("/v1/jobs", json=request(edge, surprise=1))
     assert unknown.status_code == 422
     assert unknown.json()["errors"][0]["pointer"] == "/surprise"
-    path = worker.http.post(
-        "/v1/jobs", json=request(edge, job_id="ftjob-../../etc/passwd")
-    )
+    path = worker.http.post("/v1/jobs", json=request(edge, job_id="ftjob-../../etc/passwd"))
     assert path.status_code == 422
     large = worker.http.post("/v1/jobs", content=b" " * 200_000)
     assert (large.status_code, large.json()["code"]) == (413, "BODY_TOO_LARGE")
-    assert (
-        worker.http.get("/nowhere").headers["content-type"]
-        == "application/problem+json"
-    )
+    assert worker.http.get("/nowhere").headers["content-type"] == "application/problem+json"

@@ -43,9 +43,7 @@ def example_of(
     features = torch.randn(1, 4, 6)
     hidden = reference.encode(features)
     scored = score_sequences(reference, hidden, [list(ids) for ids in tokens])
-    candidates = Candidates(
-        tokens, scored.logps, rewards, scored.mean_states, top_logp=-5.0
-    )
+    candidates = Candidates(tokens, scored.logps, rewards, scored.mean_states, top_logp=-5.0)
     return Example(hidden[0], candidates, rewards, features[0], baseline=0.5)
 
 
@@ -120,9 +118,7 @@ def test_the_default_is_recipe_x_to_the_last_bit(
             [list(e.candidates.tokens[index]) for e, row in pairs for index in row],
         )
         logps = scored.logps.view(4, 4)
-        references = torch.stack(
-            [e.candidates.reference_logps[row] for e, row in pairs]
-        )
+        references = torch.stack([e.candidates.reference_logps[row] for e, row in pairs])
         rewards = torch.stack([e.rewards[row] for e, row in pairs])
         loss = dico_loss(logps, references, rewards, beta=1.0, tau=2.0).loss
         loss = loss - (logps[:, 0] / scored.lengths.view(4, 4)[:, 0]).mean()
@@ -145,9 +141,7 @@ def test_the_default_gives_the_numbers_it_always_gave(
     assert losses == pytest.approx([3.778475046, 3.429304838, 2.546628475], abs=1e-4)
 
 
-def test_the_margin_starts_at_zero_and_grows(
-    reference: Captioner, examples: list[Example]
-) -> None:
+def test_the_margin_starts_at_zero_and_grows(reference: Captioner, examples: list[Example]) -> None:
     _, reports = train(reference, examples)
     assert reports[0].margin == pytest.approx(0.0, abs=1e-4)
     assert reports[-1].margin > 1.0
@@ -166,9 +160,7 @@ def test_winners_become_likelier(reference: Captioner, examples: list[Example]) 
         assert float(scored.logps) > float(example.candidates.reference_logps[winner])
 
 
-def test_one_seed_gives_one_result(
-    reference: Captioner, examples: list[Example]
-) -> None:
+def test_one_seed_gives_one_result(reference: Captioner, examples: list[Example]) -> None:
     assert same_weights(train(reference, examples)[0], train(reference, examples)[0])
 
 
@@ -199,9 +191,7 @@ def test_eight_parts_of_one_image_are_one_batch_of_eight(
 
     Under plain gradient descent: Adam divides a gradient near 0 by itself, rounding included.
     """
-    monkeypatch.setattr(
-        torch.optim, "AdamW", lambda p, lr, betas: torch.optim.SGD(p, lr=0.1 * lr)
-    )
+    monkeypatch.setattr(torch.optim, "AdamW", lambda p, lr, betas: torch.optim.SGD(p, lr=0.1 * lr))
     settings = replace(SETTINGS, batch=8, steps=4)
     whole, reports = train(reference, examples, settings, objective=objective)
     parts, part_reports = train(
@@ -218,12 +208,8 @@ def test_the_reference_stays_and_the_encoder_learns_only_if_asked(
     reference: Captioner, examples: list[Example], train_encoder: bool
 ) -> None:
     before = {name: tensor.clone() for name, tensor in reference.state_dict().items()}
-    policy, _ = train(
-        reference, examples, replace(SETTINGS, train_encoder=train_encoder)
-    )
-    assert all(
-        torch.equal(before[name], t) for name, t in reference.state_dict().items()
-    )
+    policy, _ = train(reference, examples, replace(SETTINGS, train_encoder=train_encoder))
+    assert all(torch.equal(before[name], t) for name, t in reference.state_dict().items())
     for name, tensor in policy.state_dict().items():
         frozen = name.startswith(("projection", "encoder_")) and not train_encoder
         assert torch.equal(before[name], tensor) == frozen, name

@@ -19,7 +19,5 @@ shutil.copytree(Path(__file__).parents[1] / "fixtures" / "tiny-version", folder)
 captioner = json.loads((folder / "training/config.json").read_text())["captioner"]
 sizes = ("feature_width", "feature_tokens", "vocab_size", "max_tokens")
 torch.manual_seed(0)
-clip = Clip(
-    ClipConfig(**{name: captioner[name] for name in sizes}, width=16, heads=2, ffn=16)
-)
+clip = Clip(ClipConfig(**{name: captioner[name] for name in sizes}, width=16, heads=2, ffn=16))
 save_evaluators(folder / "training/evaluators.safetensors", clip, clip)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from scenes.kinds import KINDS
 from scenes.lexicon import kind_forms
+from scenes.sampler import sample_scene, union_box
+from scenes.scene import Scene
 from torch import Tensor, nn
 
 from dico.captioner import Captioner, CaptionerConfig, pad_captions, token_logps
-from dico.pretraining.bank import Bank
+from dico.pretraining.bank import BANK_SEED, Bank
 from dico.pretraining.clock import FURTHER, Budget, warm_cosine
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower
 
 # Weight of the penalty on naming a thing again; small, for cross-entropy does most of it.
 REPETITION_WEIGHT = 0.5
+# Weight of telling where a thing lies that has just been named.
+PLACE_WEIGHT = 1.0
 # Pictures from which batches of like length are cut: padding would be two fifths of the work.
 POOL = 256
 
@@ -58,6 +64,61 @@ def kind_tokens(tokenizer: Tokenizer) -> Tensor:
             marks[tokenizer.encode(f" {form}")] = True
     marks[tokenizer.encode(" of")] = False
     return marks
+
+
+@dataclass(frozen=True)
+class PlacedNoun:
+    """A thing that a caption names: the last token of its name, and where its centre lies.
+
+    Attributes:
+        token: Index among the caption's tokens.
+        centre: Column and row, -1 to 1 from left to right and from top to bottom.
+    """
+
+    token: int
+    centre: tuple[float, float]
+
+
+def placed_nouns(tokens: list[int], scene: Scene, tokenizer: Tokenizer) -> list[PlacedNoun]:
+    """Every first mention of a thing of the scene in a caption of it."""
+    found: list[PlacedNoun] = []
+    for group in scene.groups:
+        left, top, right, bottom = union_box(group)
+        for form in kind_forms()[group.kind]:
+            name = tokenizer.encode(f" {form}")
+            starts = [i for i in range(len(tokens)) if tokens[i : i + len(name)] == name]
+            if starts:
+                centre = (left + right - 1, top + bottom - 1)
+                found.append(PlacedNoun(starts[0] + len(name) - 1, centre))
+                break
+    return found
+
+
+class PlaceHead(nn.Module):
+    """Reads off the middle of the decoder where the thing just named lies; thrown away afterwards.
+
+    "left of" is one word in twenty and depends on two places at once: cross-entropy alone was
+    still guessing it after 6,500 steps.
+    """
+
+    def __init__(self, captioner: Captioner) -> None:
+        super().__init__()
+        width = captioner.config.width
+        self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2))
+        self._states = torch.empty(0)
+        middle = captioner.decoder_layers[(captioner.config.decoder_layers - 1) // 2]
+        middle.register_forward_hook(self._keep)
+
+    def _keep(self, _layer: nn.Module, _inputs: object, output: tuple[Tensor, object]) -> None:
+        self._states = output[0]
+
+    def loss(self, nouns: list[list[PlacedNoun]]) -> Tensor:
+        """Mean squared distance to the centres; nouns of each caption of the last forward pass."""
+        rows = [row for row, own in enumerate(nouns) for _ in own]
+        # Position 0 reads BOS, so that token i is read at i + 1.
+        read_at = [noun.token + 1 for own in nouns for noun in own]
+        centres = torch.tensor([noun.centre for own in nouns for noun in own])
+        return (self.read(self._states[rows, read_at]) - centres).square().sum(dim=-1).mean()
 
 
 def start_from_words(captioner: Captioner, tower: Tower, tokenizer: Tokenizer) -> None:
@@ -126,6 +187,11 @@ def batches_of_like_length(
             yield np.array([row for _, row, _ in part]), [c for _, _, own in part for c in own]
 
 
+@cache
+def _scene(row: int) -> Scene:
+    return sample_scene(BANK_SEED + row)
+
+
 def train_captioner(
     folder: Path,
     tower: Tower,
@@ -164,26 +230,35 @@ def train_captioner(
         captioner.load_state_dict(start.state_dict())
         learning_rate *= FURTHER
     place_cells(captioner, tower.config.cells)
+    places = PlaceHead(captioner)
     optimiser = torch.optim.AdamW(
-        captioner.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+        [*captioner.parameters(), *places.parameters()],
+        lr=learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=0.01,
     )
     budget = Budget(
         folder / "captioner.pt",
         minutes,
-        lambda: {"captioner": captioner.state_dict(), "optimiser": optimiser.state_dict()},
+        lambda: {
+            "captioner": captioner.state_dict(),
+            "places": places.state_dict(),
+            "optimiser": optimiser.state_dict(),
+        },
     )
     saved = budget.restore()
     if saved is not None:
         captioner.load_state_dict(saved["captioner"])
+        places.load_state_dict(saved["places"])
         optimiser.load_state_dict(saved["optimiser"])
     tokens = [[tokenizer.encode(text) for text in entry["human"]] for entry in bank.entries]
     is_kind = kind_tokens(tokenizer)
     batches = batches_of_like_length(
         tokens, batch, captions_per_image, np.random.default_rng((seed, budget.step))
     )
-    average = {"loss": 0.0, "again": 0.0}
+    average = {"loss": 0.0, "again": 0.0, "place": 0.0}
     for share in budget.steps(
-        report=lambda: f"loss {average['loss']:.4f} again {average['again']:.5f}"
+        report=lambda: " ".join(f"{name} {value:.5f}" for name, value in average.items())
     ):
         rows, captions = next(batches)
         for group in optimiser.param_groups:
@@ -192,12 +267,18 @@ def train_captioner(
         logits = captioner(bank.features(tower, rows), input_ids)
         loss = cross_entropy(logits, labels, config.pad_id)
         again = repetition_loss(logits, labels, is_kind, config.pad_id)
+        place = places.loss(
+            [
+                placed_nouns(caption, _scene(int(rows[number // captions_per_image])), tokenizer)
+                for number, caption in enumerate(captions)
+            ]
+        )
         optimiser.zero_grad()
-        (loss + REPETITION_WEIGHT * again).backward()
+        (loss + REPETITION_WEIGHT * again + PLACE_WEIGHT * place).backward()
         nn.utils.clip_grad_norm_(captioner.parameters(), 1.0)
         optimiser.step()
-        for name, value in (("loss", loss), ("again", again)):
-            average[name] += (0.02 if average["loss"] else 1.0) * (
+        for name, value in (("loss", loss), ("again", again), ("place", place)):
+            average[name] += (0.02 if average[name] else 1.0) * (
                 float(value.detach()) - average[name]
             )
     return captioner.eval()

@@ -33,9 +33,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> BaseVersion:
     folder = tmp_path_factory.mktemp("base")
     torch.manual_seed(1)
     tower = Tower(TowerConfig(widths=(4, 4, 4, 8))).eval().requires_grad_(False)
-    captions = [
-        caption for seed in range(60) for caption in human_captions(sample_scene(seed))
-    ]
+    captions = [caption for seed in range(60) for caption in human_captions(sample_scene(seed))]
     tokenizer = Tokenizer.train(captions, vocab_size=1024)
     sizes = {
         "feature_width": tower.config.feature_width,
@@ -68,18 +66,14 @@ def pictures(base: BaseVersion, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_no_scene_is_in_two_sets_and_the_styles_are_of_the_same_scenes(
     pictures: Path,
 ) -> None:
-    seeds = {
-        name: {s.seed for s in load_pictures(pictures, name).scenes} for name in COUNTS
-    }
+    seeds = {name: {s.seed for s in load_pictures(pictures, name).scenes} for name in COUNTS}
     assert seeds["seen"] == seeds["held_out"]
     assert not seeds["train"] & (seeds["validation"] | seeds["seen"])
     assert not seeds["validation"] & seeds["seen"]
 
 
 @pytest.mark.parametrize("name", [START, *(m.name for m in (*compared(), *ablated()))])
-def test_every_method_trains_and_is_measured(
-    base: BaseVersion, pictures: Path, name: str
-) -> None:
+def test_every_method_trains_and_is_measured(base: BaseVersion, pictures: Path, name: str) -> None:
     steps = 0 if name == START else 1
     record = train_and_measure(plan.Run(name, 1, 1e-3, steps), base, pictures)
     assert [row["style"] for row in record["rows"]] == ["seen", "held_out"]
@@ -132,9 +126,7 @@ def test_finished_runs_are_not_run_again_unless_made_with_something_else(
     tmp_path: Path,
 ) -> None:
     """The base's folder does not exist, so running anything would fail."""
-    work = plan.Work(
-        tmp_path / "none", tmp_path / "none.pt", tmp_path, {"base": "a"}, 1
-    )
+    work = plan.Work(tmp_path / "none", tmp_path / "none.pt", tmp_path, {"base": "a"}, 1)
     run = plan.Run(DICO, 1, 1e-4, 3)
     record = record_of(DICO, 1) | {"made_with": {"base": "a"}}
     (tmp_path / run.file_name).write_text(json.dumps(record))
@@ -146,11 +138,7 @@ def test_finished_runs_are_not_run_again_unless_made_with_something_else(
 
 def all_records(**changed: dict[str, float]) -> list[dict[str, object]]:
     names = [START, *(method.name for method in compared())]
-    return [
-        record_of(name, seed, **changed.get(name, {}))
-        for seed in (1, 2)
-        for name in names
-    ]
+    return [record_of(name, seed, **changed.get(name, {})) for seed in (1, 2) for name in names]
 
 
 def holds(**changed: dict[str, float]) -> list[str]:
@@ -166,9 +154,7 @@ def test_claims_that_the_numbers_bear_out_hold() -> None:
     better = {"clip_s": 0.6, "pac_s": 0.6, "preferred_to_start": 0.6}
     drifted = {"SCST (PAC-S)": {"repetition": 0.4}}
     assert holds(**{DICO: better}, **drifted) == ["yes"] * 4
-    one_seed = [
-        record for record in all_records(**{DICO: better}) if record["seed"] == 1
-    ]
+    one_seed = [record for record in all_records(**{DICO: better}) if record["seed"] == 1]
     figures = table.figures_of(table.rows_of(one_seed))
     assert [verdict.holds for verdict in verdicts(figures)] == [
         "no",

@@ -61,16 +61,10 @@ def shake(module: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def pixels(count: int = 3, seed: int = 0, side: int = SIDE) -> Tensor:
-    return (
-        torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(seed))
-        * 2
-        - 1
-    )
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-def theirs(
-    values: Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
-) -> Tensor:
+def theirs(values: Tensor, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> Tensor:
     """Our pixels in [-1, 1] as a checkpoint's own preprocessing gives them."""
     return (values * 0.5 + 0.5 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[
         :, None, None
@@ -91,9 +85,7 @@ def clip_files() -> tuple[dict[str, int], list[tuple[str, str]]]:
         ("t", "h"),
         ("th", "e</w>"),
     ]
-    tokens = (
-        alphabet + [f"{a}</w>" for a in alphabet] + ["".join(pair) for pair in merges]
-    )
+    tokens = alphabet + [f"{a}</w>" for a in alphabet] + ["".join(pair) for pair in merges]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     return {token: index for index, token in enumerate(tokens)}, merges
 
@@ -114,17 +106,13 @@ def write_gpt2_tokenizer(folder: Path) -> int:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     bpe.train_from_iterator(
         WORDS,
-        trainers.BpeTrainer(
-            vocab_size=280, initial_alphabet=alphabet, show_progress=False
-        ),
+        trainers.BpeTrainer(vocab_size=280, initial_alphabet=alphabet, show_progress=False),
     )
     model = json.loads(bpe.to_str())["model"]
     vocab = model["vocab"] | {"<|endoftext|>": len(model["vocab"])}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocab))
-    (folder / "merges.txt").write_text(
-        "\n".join(" ".join(pair) for pair in model["merges"])
-    )
+    (folder / "merges.txt").write_text("\n".join(" ".join(pair) for pair in model["merges"]))
     return len(vocab)
 
 
@@ -163,9 +151,7 @@ def write_word_pieces(folder: Path) -> int:
 # Checkpoints.
 
 
-def clip_model(
-    vocab_size: int, *, activation: str = "quick_gelu", seed: int = 0
-) -> CLIPModel:
+def clip_model(vocab_size: int, *, activation: str = "quick_gelu", seed: int = 0) -> CLIPModel:
     """Widths of 64 and heads of 64, as OpenAI's layout needs."""
     sizes = VISION | {"num_attention_heads": 1, "hidden_act": activation}
     text = {
@@ -183,17 +169,11 @@ def openai_names(model: CLIPModel) -> dict[str, Tensor]:
     result = {
         "visual.class_embedding": source["vision_model.embeddings.class_embedding"],
         "visual.conv1.weight": source["vision_model.embeddings.patch_embedding.weight"],
-        "visual.positional_embedding": source[
-            "vision_model.embeddings.position_embedding.weight"
-        ],
+        "visual.positional_embedding": source["vision_model.embeddings.position_embedding.weight"],
         "visual.proj": source["visual_projection.weight"].T.contiguous(),
         "text_projection": source["text_projection.weight"].T.contiguous(),
-        "token_embedding.weight": source[
-            "text_model.embeddings.token_embedding.weight"
-        ],
-        "positional_embedding": source[
-            "text_model.embeddings.position_embedding.weight"
-        ],
+        "token_embedding.weight": source["text_model.embeddings.token_embedding.weight"],
+        "positional_embedding": source["text_model.embeddings.position_embedding.weight"],
         "logit_scale": source["logit_scale"],
     }
     norms = {
@@ -212,10 +192,7 @@ def openai_names(model: CLIPModel) -> dict[str, Tensor]:
             )
             for part in ("weight", "bias"):
                 result[f"{ours}.attn.in_proj_{part}"] = torch.cat(
-                    [
-                        source[f"{theirs_}.self_attn.{name}_proj.{part}"]
-                        for name in "qkv"
-                    ]
+                    [source[f"{theirs_}.self_attn.{name}_proj.{part}"] for name in "qkv"]
                 )
             norms |= {
                 f"{ours}.attn.out_proj": f"{theirs_}.self_attn.out_proj",
@@ -225,9 +202,7 @@ def openai_names(model: CLIPModel) -> dict[str, Tensor]:
                 f"{ours}.mlp.c_proj": f"{theirs_}.mlp.fc2",
             }
     for ours, name in norms.items():
-        result |= {
-            f"{ours}.{part}": source[f"{name}.{part}"] for part in ("weight", "bias")
-        }
+        result |= {f"{ours}.{part}": source[f"{name}.{part}"] for part in ("weight", "bias")}
     return {key: value.clone() for key, value in result.items()}
 
 
@@ -239,14 +214,10 @@ def gpt2_config(vocab_size: int, width: int) -> GPT2Config:
     )  # fmt: skip
 
 
-def vision_encoder_decoder(
-    folder: Path, kind: str, width: int
-) -> VisionEncoderDecoderModel:
+def vision_encoder_decoder(folder: Path, kind: str, width: int) -> VisionEncoderDecoderModel:
     """GPT-2 begins, ends and pads with one token, as public ones do."""
     vocab_size = write_gpt2_tokenizer(folder)
-    encoder = {"vit": ViTConfig, "deit": DeiTConfig, "clip": CLIPVisionConfig}[kind](
-        **VISION
-    )
+    encoder = {"vit": ViTConfig, "deit": DeiTConfig, "clip": CLIPVisionConfig}[kind](**VISION)
     config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(
         encoder, gpt2_config(vocab_size, width)
     )
@@ -313,13 +284,12 @@ def blip(folder: Path) -> BlipForConditionalGeneration:
     """Two ids more than its tokenizer has, as public ones: start and an unused one."""
     known = write_word_pieces(folder)
     text = {
-        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "encoder_hidden_size": 64,
+        "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "encoder_hidden_size": 64,
         "num_attention_heads": 4, "vocab_size": known + 2, "max_position_embeddings": 40,
         "bos_token_id": known, "sep_token_id": 3, "eos_token_id": 2, "pad_token_id": 0,
     }  # fmt: skip
-    model = BlipForConditionalGeneration(
-        BlipConfig(text_config=text, vision_config=VISION)
-    )
+    model = BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=VISION))
     shake(model)
     model.save_pretrained(folder)
     return model

@@ -47,15 +47,11 @@ def same_clip(imported: PublicClip, reference: CLIPModel) -> None:
     torch.testing.assert_close(
         imported.embed_images(pixels()), expected.image_embeds, atol=1e-4, rtol=0
     )
-    torch.testing.assert_close(
-        imported.embed_texts(ids), expected.text_embeds, atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(imported.embed_texts(ids), expected.text_embeds, atol=1e-4, rtol=0)
     torch.testing.assert_close(
         imported(pixels(), ids), expected.logits_per_image, atol=1e-4, rtol=1e-4
     )
-    assert (
-        expected.image_embeds.std(dim=0).max() > 0.01
-    )  # or every image would look the same
+    assert expected.image_embeds.std(dim=0).max() > 0.01  # or every image would look the same
 
 
 def read_clip(path: Path, kind: str) -> PublicClip:
@@ -108,7 +104,7 @@ def test_hugging_face_clip(tmp_path: Path) -> None:
 def test_low_rank_updates_of_attention_count_once_and_those_of_mlps_are_there_already(
     tmp_path: Path,
 ) -> None:
-    """The published evaluator adds attention's at each pass, scaled by 1 / 4; the rest is merged."""
+    """The published evaluator adds attention's at each pass, times 1 / 4; the rest is merged."""
     model = clip_model(VOCAB)
     tensors = openai_names(model)
     generator = torch.Generator().manual_seed(5)
@@ -129,9 +125,7 @@ def test_low_rank_updates_of_attention_count_once_and_those_of_mlps_are_there_al
                 attention = layer.self_attn
                 for part, name in zip(update.chunk(3), "qkv", strict=True):
                     getattr(attention, f"{name}_proj").weight.add_(part)
-                attention.out_proj.weight.add_(
-                    pair(f"{key}.attn.out_proj.", width, width)
-                )
+                attention.out_proj.weight.add_(pair(f"{key}.attn.out_proj.", width, width))
                 pair(f"{key}.mlp.c_fc.", layer.mlp.fc1.out_features, width)
     tensors["visual.conv1.conv.weight"] = tensors.pop("visual.conv1.weight")
     tensors["visual.conv1.lora_A"] = torch.randn(4 * 16, 3 * 16)
@@ -200,9 +194,7 @@ def test_the_authors_captioner(tmp_path: Path) -> None:
         vocab_size - 2, vocab_size - 1, vocab_size,
     )  # fmt: skip
     assert not config.head_bias
-    same_captioner(
-        checkpoint.content, authors.logits(theirs(pixels()), ids), ids, vocab_size - 2
-    )
+    same_captioner(checkpoint.content, authors.logits(theirs(pixels()), ids), ids, vocab_size - 2)
 
 
 @torch.no_grad()

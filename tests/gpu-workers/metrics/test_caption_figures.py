@@ -61,9 +61,7 @@ def test_retrieval_refuses_what_has_no_diagonal(shape: tuple[int, ...]) -> None:
 def test_sampled_kl_approaches_the_exact_kl() -> None:
     policy, reference = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.3, 0.3, 0.4])
     exact = float((policy * (policy / reference).log()).sum())
-    drawn = torch.multinomial(
-        policy, 20_000, True, generator=torch.Generator().manual_seed(0)
-    )
+    drawn = torch.multinomial(policy, 20_000, True, generator=torch.Generator().manual_seed(0))
     kl = sampled_kl(policy.log()[drawn], reference.log()[drawn])
     assert abs(kl.mean - exact) < 4 * kl.standard_error
     assert 0 < kl.standard_error < 0.01
@@ -83,9 +81,7 @@ def test_facts_by_hand() -> None:
     judged = {
         "good": Judged(right=3, wrong=0, invented=0, named=2, things=2),
         "bad": Judged(right=1, wrong=2, invented=1, named=1, things=3),
-        "babble": Judged(
-            right=0, wrong=0, invented=0, named=0, things=1, readable=False
-        ),
+        "babble": Judged(right=0, wrong=0, invented=0, named=0, things=1, readable=False),
     }
     seen: list[tuple[str, int]] = []
 

@@ -72,12 +72,8 @@ def test_figures_are_those_of_the_captions_in_the_same_file(
     said = [each["caption"] for each in evaluated["pictures"]]
     human = [each["human_captions"] for each in evaluated["pictures"]]
     assert evaluated["metrics"]["traditional"] == pytest.approx(overlap(said, human))
-    each = cider_d(
-        [tokenise(c) for c in said], [[tokenise(c) for c in own] for own in human]
-    )
-    assert [row["cider"] for row in evaluated["pictures"]] == pytest.approx(
-        each.tolist()
-    )
+    each = cider_d([tokenise(c) for c in said], [[tokenise(c) for c in own] for own in human])
+    assert [row["cider"] for row in evaluated["pictures"]] == pytest.approx(each.tolist())
     for name in ("clip_s", "pac_s", "ref_clip_s", "ref_pac_s"):
         mean = sum(row[name] for row in evaluated["pictures"]) / 5
         assert evaluated["metrics"]["evaluators"][name] == pytest.approx(mean, abs=1e-5)
@@ -105,9 +101,7 @@ def test_every_group_is_there_and_each_score_says_what_it_was_computed_by(
         assert provenance["prompt"] == ""
         assert provenance["libraries"]["torch"] == torch.__version__.split("+")[0]
     made_of = evaluated["made_of"]
-    assert made_of["version_manifest_sha256"] == file_digest(
-        folder / "tiny-version/manifest.json"
-    )
+    assert made_of["version_manifest_sha256"] == file_digest(folder / "tiny-version/manifest.json")
     assert made_of["captions_sha256"] == file_digest(folder / "scenes/captions.json")
     assert (made_of["images"], made_of["human_captions"]) == (5, 25)
 
@@ -116,11 +110,7 @@ def test_the_table_shows_what_the_file_holds(
     folder: Path, evaluated: Evaluation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(folder, "scenes", "--limit", "5") == 0
-    shown = dict(
-        line.split()
-        for line in capsys.readouterr().out.splitlines()
-        if line[:2] == "  "
-    )
+    shown = dict(line.split() for line in capsys.readouterr().out.splitlines() if line[:2] == "  ")
     for group, figures in evaluated["metrics"].items():
         if not group.startswith("drift"):
             assert {
@@ -134,9 +124,7 @@ def test_a_version_has_not_drifted_from_itself_but_has_from_another(
 ) -> None:
     same, out = str(folder / "tiny-version"), folder / "same"
     assert run(folder, "scenes", "--base", same, "--limit", "2", "--out", str(out)) == 0
-    drift = json.loads((out / "metrics.json").read_text())["metrics"][
-        "drift from the base"
-    ]
+    drift = json.loads((out / "metrics.json").read_text())["metrics"]["drift from the base"]
     assert (drift["kl"], drift["log_ratio"]) == (0, 0)
     moved = evaluated["metrics"]["drift from the base"]
     assert abs(moved["kl"]) > 0
@@ -157,9 +145,7 @@ def test_other_layouts_give_the_same_figures(
         (tmp_path / "captions.json").write_text(json.dumps(content))
     else:
         content = {
-            "images": [
-                {"id": n, "file_name": each["file"]} for n, each in enumerate(pictures)
-            ],
+            "images": [{"id": n, "file_name": each["file"]} for n, each in enumerate(pictures)],
             "annotations": [
                 {"id": 0, "image_id": n, "caption": caption}
                 for n, each in enumerate(pictures)
@@ -168,10 +154,7 @@ def test_other_layouts_give_the_same_figures(
         }
         (tmp_path / "annotations.json").write_text(json.dumps(content))
     version, out = str(folder / "tiny-version"), str(tmp_path / "out")
-    assert (
-        main(["evaluate", "--version", version, "--data", str(tmp_path), "--out", out])
-        == 0
-    )
+    assert main(["evaluate", "--version", version, "--data", str(tmp_path), "--out", out]) == 0
     figures = json.loads((tmp_path / "out/metrics.json").read_text())["metrics"]
     shared = ("traditional", "evaluators", "retrieval", "fluency")
     assert figures == {group: evaluated["metrics"][group] for group in shared}
@@ -194,17 +177,12 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_report_needs_nothing_else_and_shows_text_as_text(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_the_report_needs_nothing_else_and_shows_text_as_text(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "scenes/001.jpg", tmp_path / "a.jpg")
     evil = "<script>alert(1)</script> & <img src=x>"
     (tmp_path / "captions.json").write_text(json.dumps({"a.jpg": [evil]}))
     version, out = str(folder / "tiny-version"), str(tmp_path / "out")
-    assert (
-        main(["evaluate", "--version", version, "--data", str(tmp_path), "--out", out])
-        == 0
-    )
+    assert main(["evaluate", "--version", version, "--data", str(tmp_path), "--out", out]) == 0
     page = Page()
     page.feed((tmp_path / "out/report.html").read_text())
     assert evil in page.text
@@ -296,10 +274,7 @@ def test_a_folder_that_is_no_version_is_named_in_one_sentence(
     if broken != "missing":
         shutil.copytree(folder / "tiny-version", version)
         (version / broken).write_bytes(b"\x00nonsense\n\n")
-    assert (
-        main(["evaluate", "--version", str(version), "--data", str(folder / "scenes")])
-        == 2
-    )
+    assert main(["evaluate", "--version", str(version), "--data", str(folder / "scenes")]) == 2
     printed = capsys.readouterr()
     assert re.fullmatch(r"error: .* cannot be opened as a version: .*\n", printed.err)
 

@@ -30,9 +30,7 @@ def random_corpus(seed: int, images: int = 40) -> Corpus:
     lexicon = [f"w{n}" for n in range(12)]
 
     def caption() -> list[str]:
-        return [
-            rng.choice(lexicon) for _ in range(rng.choice([0, 1, 2, 3, 5, 8, 13, 21]))
-        ]
+        return [rng.choice(lexicon) for _ in range(rng.choice([0, 1, 2, 3, 5, 8, 13, 21]))]
 
     human = [[caption() for _ in range(rng.randint(1, 6))] for _ in range(images)]
     said = [rng.choice([caption(), own[0], own[-1][::-1]]) for own in human]
@@ -43,11 +41,7 @@ def fixture() -> Corpus:
     annotations = json.loads((FIXTURES / "annotations.json").read_text())["annotations"]
     results = json.loads((FIXTURES / "results.json").read_text())
     human = [
-        [
-            tokenise(each["caption"])
-            for each in annotations
-            if each["image_id"] == image["image_id"]
-        ]
+        [tokenise(each["caption"]) for each in annotations if each["image_id"] == image["image_id"]]
         for image in results
     ]
     return [tokenise(each["caption"]) for each in results], human
@@ -91,11 +85,7 @@ def test_the_fixture_gives_what_cocos_whole_chain_gives() -> None:
     results = json.loads((FIXTURES / "results.json").read_text())
     expected = json.loads((FIXTURES / "expected.json").read_text())
     human = [
-        [
-            each["caption"]
-            for each in annotations
-            if each["image_id"] == image["image_id"]
-        ]
+        [each["caption"] for each in annotations if each["image_id"] == image["image_id"]]
         for image in results
     ]
     figures = overlap([each["caption"] for each in results], human)
@@ -166,17 +156,13 @@ def test_a_fixed_table_gives_the_same_reward_whoever_is_in_the_batch() -> None:
     np.testing.assert_allclose(cider_d(said, human), whole, atol=1e-12)
 
 
-def test_a_fixed_table_scores_many_captions_of_an_image_and_words_it_never_saw() -> (
-    None
-):
+def test_a_fixed_table_scores_many_captions_of_an_image_and_words_it_never_saw() -> None:
     """A word that no image has weighs as one that one image has, so it costs cosine."""
     human = [words("a dog runs", "one dog"), words("a cat"), words("a bird")]
     table = DocumentFrequencies.of(human)
     before = table.score(words("a dog", "a cat"), [human[0], human[1]])
     table.score(words("a zebra sings a zebra song"), [human[2]])
-    after = table.score(
-        words("a dog", "a cat", "a dog zebra"), [human[0], human[1], human[0]]
-    )
+    after = table.score(words("a dog", "a cat", "a dog zebra"), [human[0], human[1], human[0]])
     np.testing.assert_array_equal(after[:2], before)
     assert 0 < after[2] < after[0]
 

@@ -13,12 +13,8 @@ EXPECTED = json.loads((FIXTURES / "expected.json").read_text())
 def test_every_caption_of_the_fixture_has_cocos_tokens() -> None:
     annotations = json.loads((FIXTURES / "annotations.json").read_text())["annotations"]
     captions = [each["caption"] for each in annotations]
-    captions += [
-        each["caption"] for each in json.loads((FIXTURES / "results.json").read_text())
-    ]
-    tokens = [text for own in EXPECTED["human_tokens"] for text in own] + EXPECTED[
-        "result_tokens"
-    ]
+    captions += [each["caption"] for each in json.loads((FIXTURES / "results.json").read_text())]
+    tokens = [text for own in EXPECTED["human_tokens"] for text in own] + EXPECTED["result_tokens"]
     assert len(captions) == 360
     for caption, expected in zip(captions, tokens, strict=True):
         assert " ".join(tokenise(caption)) == expected, caption
@@ -78,9 +74,7 @@ def test_tokens_are_those_of_the_java_program(caption: str, expected: str) -> No
 
 
 def test_british_spelling_stays_because_cocos_command_leaves_it() -> None:
-    text = (
-        "a grey theatre with colourful programmes for travelling jewellery organisers"
-    )
+    text = "a grey theatre with colourful programmes for travelling jewellery organisers"
     assert tokenise(text) == text.split()
 
 

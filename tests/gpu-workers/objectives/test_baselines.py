@@ -19,11 +19,7 @@ LENGTHS = torch.tensor([[3.0, 5.0, 4.0]], dtype=torch.float64)
 
 
 def scored(valid: list[list[bool]] | None = None) -> Scored:
-    mask = (
-        torch.ones_like(POLICY, dtype=torch.bool)
-        if valid is None
-        else torch.tensor(valid)
-    )
+    mask = torch.ones_like(POLICY, dtype=torch.bool) if valid is None else torch.tensor(valid)
     baseline = torch.tensor([0.4], dtype=torch.float64)
     return Scored(POLICY, REFERENCE, REWARDS, LENGTHS, mask, baseline)
 
@@ -31,8 +27,7 @@ def scored(valid: list[list[bool]] | None = None) -> Scored:
 def random_batch(images: int, candidates: int) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(11)
     return tuple(
-        torch.randn(images, candidates, generator=generator, dtype=torch.float64)
-        for _ in range(3)
+        torch.randn(images, candidates, generator=generator, dtype=torch.float64) for _ in range(3)
     )
 
 
@@ -123,9 +118,7 @@ def test_a_candidate_that_does_not_exist_counts_nowhere(objective: object) -> No
 def test_the_greedy_baseline_has_to_be_there() -> None:
     batch = scored()
     with pytest.raises(ValueError, match="greedy"):
-        GreedyScst()(
-            Scored(batch.logps, batch.logps, batch.rewards, batch.lengths, batch.valid)
-        )
+        GreedyScst()(Scored(batch.logps, batch.logps, batch.rewards, batch.lengths, batch.valid))
 
 
 def test_supervised_fine_tuning_sees_the_winner_only() -> None:

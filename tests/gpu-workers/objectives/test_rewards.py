@@ -103,9 +103,7 @@ def test_a_word_within_another_is_not_banned() -> None:
         (JUDGE | {"headers": {}}, "$"),
     ],
 )
-def test_what_is_no_reward_is_refused_where_it_is_wrong(
-    value: object, path: str
-) -> None:
+def test_what_is_no_reward_is_refused_where_it_is_wrong(value: object, path: str) -> None:
     with pytest.raises(RewardError) as raised:
         parse_reward(value)
     assert raised.value.path == path
@@ -143,9 +141,7 @@ def test_a_name_that_leads_into_the_private_network_is_not_asked(
 ) -> None:
     """One public and one private address: the second look could give the private one."""
     found = [(2, 1, 6, "", (address, 443)) for address in ("93.184.216.34", "10.0.0.1")]
-    monkeypatch.setattr(
-        http_judge.socket, "getaddrinfo", lambda *_args, **_names: found
-    )
+    monkeypatch.setattr(http_judge.socket, "getaddrinfo", lambda *_args, **_names: found)
     with pytest.raises(JudgeError) as raised:
         score(JUDGE)
     assert raised.value.code == "JUDGE_UNREACHABLE"
@@ -157,29 +153,19 @@ def test_the_address_that_was_checked_is_the_one_that_is_asked(
     """The certificate and the Host header stay the name's."""
     asked: list[httpx.Request] = []
 
-    def connect(
-        _transport: httpx.HTTPTransport, request: httpx.Request
-    ) -> httpx.Response:
+    def connect(_transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
         asked.append(request)
         return httpx.Response(200, json={"scores": [1, 2, 3]})
 
     found = [(2, 1, 6, "", ("93.184.216.34", 443))]
-    monkeypatch.setattr(
-        http_judge.socket, "getaddrinfo", lambda *_args, **_names: found
-    )
+    monkeypatch.setattr(http_judge.socket, "getaddrinfo", lambda *_args, **_names: found)
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", connect)
     assert score(JUDGE) == [1.0, 2.0, 3.0]
     assert str(asked[0].url) == "https://93.184.216.34/scores"
-    assert (
-        asked[0].headers["host"]
-        == asked[0].extensions["sni_hostname"]
-        == "judge.example"
-    )
+    assert asked[0].headers["host"] == asked[0].extensions["sni_hostname"] == "judge.example"
 
 
-@pytest.mark.parametrize(
-    "address", ["0.0.0.0", "224.0.0.1", "100.64.0.1", "fe80::1%eth0", "x"]
-)
+@pytest.mark.parametrize("address", ["0.0.0.0", "224.0.0.1", "100.64.0.1", "fe80::1%eth0", "x"])
 def test_addresses_that_are_not_public(address: str) -> None:
     assert not is_public(address)
 
@@ -192,16 +178,12 @@ class Loopback(httpx.HTTPTransport):
         self._port = port
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.url = request.url.copy_with(
-            scheme="http", host="127.0.0.1", port=self._port
-        )
+        request.url = request.url.copy_with(scheme="http", host="127.0.0.1", port=self._port)
         return super().handle_request(request)
 
 
 @contextmanager
-def judge(
-    status: int = 200, reply: bytes = b"{}", stall: bool = False
-) -> Iterator[dict[str, Any]]:
+def judge(status: int = 200, reply: bytes = b"{}", stall: bool = False) -> Iterator[dict[str, Any]]:
     """A judge that always answers the same; gives its transport and what it was asked."""
     seen: dict[str, Any] = {}
     over = threading.Event()
@@ -209,9 +191,7 @@ def judge(
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             seen["host"] = self.headers["host"]
-            seen["body"] = json.loads(
-                self.rfile.read(int(self.headers["content-length"]))
-            )
+            seen["body"] = json.loads(self.rfile.read(int(self.headers["content-length"])))
             self.send_response(status)
             self.send_header("content-length", str(len(reply)))
             self.send_header("location", "https://judge.example/elsewhere")
@@ -263,9 +243,7 @@ def test_the_judge_sees_captions_and_digest_and_its_scores_are_the_reward() -> N
         ({"reply": b"x", "stall": True}, "JUDGE_TIMEOUT"),
     ],
 )
-def test_a_judge_that_gives_no_scores_is_a_typed_error(
-    answer: dict[str, Any], code: str
-) -> None:
+def test_a_judge_that_gives_no_scores_is_a_typed_error(answer: dict[str, Any], code: str) -> None:
     with judge(**answer) as asked, pytest.raises(JudgeError) as raised:
         score(JUDGE, asked["transport"])
     assert raised.value.code == code

@@ -54,9 +54,7 @@ def test_the_nearest_human_caption_counts(clip: Clip) -> None:
 
 
 def test_what_no_human_would_say_scores_nothing() -> None:
-    scores = harmonic_mean(
-        torch.tensor([1.2, 0.0, 0.0]), torch.tensor([-0.3, 0.5, 0.0])
-    )
+    scores = harmonic_mean(torch.tensor([1.2, 0.0, 0.0]), torch.tensor([-0.3, 0.5, 0.0]))
     assert scores.tolist() == [0.0, 0.0, 0.0]
 
 
@@ -69,18 +67,14 @@ def test_the_prompt_stands_before_every_caption(clip: Clip) -> None:
 
 def test_a_caption_longer_than_the_evaluator_reads_is_cut(clip: Clip) -> None:
     bare = Scorer.of("clip_s", clip, Letters(), "ab", prompt="")
-    assert torch.equal(
-        bare.embed_captions(["x" * 500]), bare.embed_captions(["x" * 23])
-    )
+    assert torch.equal(bare.embed_captions(["x" * 500]), bare.embed_captions(["x" * 23]))
 
 
 def test_the_score_is_the_one_that_candidates_are_ranked_by(clip: Clip) -> None:
     features = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(1))
     captions = ["abc", "de", "fghi", "j"]
     bare = Scorer.of("pac_s", clip, Letters(), "ab", prompt="")
-    ours = bare.score(
-        clip.embed_images(features), bare.embed_captions(captions).view(2, 2, -1)
-    )
+    ours = bare.score(clip.embed_images(features), bare.embed_captions(captions).view(2, 2, -1))
     labels = pad_captions([Letters().encode(c) for c in captions], CaptionerConfig())[1]
     torch.testing.assert_close(ours, pac_score(clip, features, labels))
 

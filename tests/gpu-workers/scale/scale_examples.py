@@ -77,9 +77,7 @@ def config(**changes: Any) -> dict[str, Any]:
 def jpeg(number: int) -> bytes:
     """A small picture that is like no other of its kind."""
     file = io.BytesIO()
-    picture = Image.new(
-        "RGB", (40, 36), (number * 37 % 256, number * 91 % 256, number % 256)
-    )
+    picture = Image.new("RGB", (40, 36), (number * 37 % 256, number * 91 % 256, number % 256))
     picture.paste((255, 255, 255), (number % 20, 4, number % 20 + 9, 20))
     picture.save(file, "JPEG", quality=95)
     return file.getvalue()

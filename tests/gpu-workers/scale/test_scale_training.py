@@ -51,9 +51,7 @@ class Training:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = make_shards(folder / "training", count=22, shards=4)
-        self.validation = make_shards(
-            folder / "validation", count=6, shards=2, first=500
-        )
+        self.validation = make_shards(folder / "validation", count=6, shards=2, first=500)
         self.tokenizer = write_tokenizer(folder / "tokenizer.json")
 
     def run(self, name: str, *options: str, **changes: Any) -> Path:
@@ -87,10 +85,7 @@ def whole(training: Training) -> Path:
 
 
 def log(folder: Path, stage: str) -> list[dict[str, Any]]:
-    return [
-        json.loads(line)
-        for line in (folder / stage / "log.jsonl").read_text().splitlines()
-    ]
+    return [json.loads(line) for line in (folder / stage / "log.jsonl").read_text().splitlines()]
 
 
 def series(folder: Path, stage: str, name: str = "loss") -> list[float]:
@@ -108,16 +103,12 @@ def test_cross_entropy_learns_and_dico_starts_from_its_best(whole: Path) -> None
     assert losses[-1] < losses[0] - 0.3
     first = log(whole, "dico")[0]
     assert first["loss"] == pytest.approx(0.6931472, abs=1e-6)
-    assert (
-        first["margin"] == 0
-    )  # exactly: nothing drops out, policy and reference are equal
+    assert first["margin"] == 0  # exactly: nothing drops out, policy and reference are equal
     assert first["kl"] == 0
     assert any(value != 0 for value in series(whole, "dico", "margin")[1:])
 
 
-def test_a_batch_in_one_pass_and_in_eight_is_one_batch(
-    training: Training, whole: Path
-) -> None:
+def test_a_batch_in_one_pass_and_in_eight_is_one_batch(training: Training, whole: Path) -> None:
     parts = {"xe": {"micro_batch": 1}, "dico": {"micro_batch": 1}}
     assert_same_training(training.run("cut", "--steps", "7", **parts), whole)
 
@@ -154,9 +145,7 @@ def test_two_processes_train_what_one_does(training: Training, whole: Path) -> N
         assert scores
 
 
-def test_a_stopped_training_goes_on_bit_for_bit(
-    training: Training, whole: Path
-) -> None:
+def test_a_stopped_training_goes_on_bit_for_bit(training: Training, whole: Path) -> None:
     for stage, after in (("xe", 3), ("dico", 5)):
         stopped = training.run("stopped", "--stage", stage, "--steps", str(after))
         checkpoint = torch.load(stopped / stage / "checkpoint.pt", weights_only=True)
@@ -206,9 +195,7 @@ def test_the_papers_kinds_of_parts_train_and_a_stored_clip_gives_the_rewards(
     assert isinstance(sizes.tower, VitConfig)
     torch.manual_seed(5)
     tower = VisionTransformer(sizes.tower)
-    save_file(
-        {f"tower.{k}": v for k, v in tower.state_dict().items()}, tmp_path / "tower"
-    )
+    save_file({f"tower.{k}": v for k, v in tower.state_dict().items()}, tmp_path / "tower")
     clip = PublicClip(sizes.evaluator.whole(sizes.tower))
     save_public_clip(tmp_path / "clip", clip, with_vision=False)
     files = "--weights", str(tmp_path / "tower"), "--evaluators", str(tmp_path / "clip")

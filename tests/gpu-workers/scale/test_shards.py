@@ -43,14 +43,10 @@ def test_written_shards_are_read_back_whole_and_by_webdataset_itself(
             ours[sample.key] = (sample.image, list(sample.captions))
     theirs = {
         sample["__key__"]: (sample["jpg"], json.loads(sample["json"]))
-        for sample in webdataset.WebDataset(
-            [str(path) for path in shards], shardshuffle=False
-        )
+        for sample in webdataset.WebDataset([str(path) for path in shards], shardshuffle=False)
     }
     assert ours == theirs
-    assert sorted(image for image, _ in ours.values()) == sorted(
-        jpeg(n) for n in range(10)
-    )
+    assert sorted(image for image, _ in ours.values()) == sorted(jpeg(n) for n in range(10))
 
 
 def test_the_same_pictures_give_the_same_shards_and_doubles_are_merged(
@@ -64,12 +60,8 @@ def test_the_same_pictures_give_the_same_shards_and_doubles_are_merged(
     for out, order in (("a", images), ("b", images)):
         assert write_shards(order, tmp_path / out, shards=2, skipped=skipped) == 2
     for name in ("000000.tar", "000001.tar"):
-        assert (tmp_path / "a" / name).read_bytes() == (
-            tmp_path / "b" / name
-        ).read_bytes()
-    found = [
-        s for p in find_shards(tmp_path / "a") for s in read_shard(p, skipped) if s
-    ]
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    found = [s for p in find_shards(tmp_path / "a") for s in read_shard(p, skipped) if s]
     assert sorted(s.captions for s in found) == [
         ("caption 0",),
         ("caption 1", "caption 2"),
@@ -78,17 +70,13 @@ def test_the_same_pictures_give_the_same_shards_and_doubles_are_merged(
 
 
 def test_a_caption_may_lie_in_a_text_member(tmp_path: Path) -> None:
-    path = write_tar(
-        tmp_path / "0.tar", [("a/1.jpg", jpeg(1)), ("a/1.txt", b" a dog \n")]
-    )
+    path = write_tar(tmp_path / "0.tar", [("a/1.jpg", jpeg(1)), ("a/1.txt", b" a dog \n")])
     (sample,) = read_shard(path, Counter())
     assert sample is not None
     assert (sample.key, sample.captions) == ("a/1", ("a dog",))
 
 
-@pytest.mark.parametrize(
-    "name", ["../up", "/root", "a/../../b", "a//b", "./c", "new\nline"]
-)
+@pytest.mark.parametrize("name", ["../up", "/root", "a/../../b", "a//b", "./c", "new\nline"])
 def test_members_that_try_to_leave_the_shard_are_skipped_and_counted(
     tmp_path: Path, name: str
 ) -> None:
@@ -113,9 +101,7 @@ def test_members_that_try_to_leave_the_shard_are_skipped_and_counted(
         b'["' + b"x" * 200_000 + b'"]',
     ],
 )
-def test_captions_that_are_none_cost_their_sample_only(
-    tmp_path: Path, captions: bytes
-) -> None:
+def test_captions_that_are_none_cost_their_sample_only(tmp_path: Path, captions: bytes) -> None:
     members = [("bad.jpg", jpeg(1)), ("bad.json", captions)]
     good = [("good.jpg", jpeg(2)), ("good.json", CAPTIONS)]
     keys, skipped = read(write_tar(tmp_path / "0.tar", members + good))
@@ -166,9 +152,7 @@ def test_a_truncated_jpeg_is_skipped_by_the_reader_and_counted(tmp_path: Path) -
 def test_a_lane_without_usable_samples_is_an_error_and_not_an_endless_search(
     tmp_path: Path,
 ) -> None:
-    shard = write_tar(
-        tmp_path / "0.tar", [("bad.jpg", b"no image"), ("bad.json", CAPTIONS)]
-    )
+    shard = write_tar(tmp_path / "0.tar", [("bad.jpg", b"no image"), ("bad.json", CAPTIONS)])
     with pytest.raises(ShardError, match="lane 0"):
         next(read_items(reading([shard], 1), [Position()]))
 
@@ -194,9 +178,7 @@ def test_devices_and_reading_processes_share_one_order(
     whole = reading(shards, 4)
     alone = digests(list(islice(read_items(whole, [Position()] * 4), 40)))
     for rank in range(world):
-        items = read_items(
-            whole, [Position()] * 4, rank=rank, world=world, workers=workers
-        )
+        items = read_items(whole, [Position()] * 4, rank=rank, world=world, workers=workers)
         assert digests(list(islice(items, 40 // world))) == alone[rank::world]
 
 

@@ -93,12 +93,8 @@ def test_a_size_that_is_left_out_is_refused(section: str) -> None:
         parse_config(values)
 
 
-@pytest.mark.parametrize(
-    "content", [b"{", b"[]", b"\xff", b'{"seed": NaN}', b"[" * 100_000]
-)
-def test_a_file_that_is_no_configuration_is_refused(
-    tmp_path: Path, content: bytes
-) -> None:
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"seed": NaN}', b"[" * 100_000])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "c.json").write_bytes(content)
     with pytest.raises(ConfigError, match=r"c\.json"):
         load_config(tmp_path / "c.json")
