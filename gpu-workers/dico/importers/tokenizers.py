@@ -109,8 +109,9 @@ def is_clip(source: dict[str, Any]) -> bool:
 
 def _model(source: dict[str, Any]) -> tuple[str, dict[str, int]]:
     model = source.get("model")
-    vocab = model.get("vocab") if isinstance(model, dict) else None
-    kind = model.get("type") if isinstance(model, dict) else None
+    if not isinstance(model, dict):
+        raise CheckpointError("the tokenizer has no model")
+    vocab, kind = model.get("vocab"), model.get("type")
     if not isinstance(vocab, dict) or not all(type(i) is int for i in vocab.values()):
         raise CheckpointError("the tokenizer has no vocabulary of ids")
     if kind == "WordPiece" and model.get("continuing_subword_prefix", "##") == "##":

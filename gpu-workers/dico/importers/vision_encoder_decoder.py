@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from dico.captioner import Captioner, CaptionerConfig
 from dico.importers.captions import (
@@ -167,7 +168,7 @@ def _ids(whole: Fields, decoder: Fields) -> SpecialIds:
     return special_ids(decoder.size("vocab_size", 50257), start, end, pad)
 
 
-def _decoder_sizes(decoder: Fields, ids: SpecialIds) -> dict[str, int]:
+def _decoder_sizes(decoder: Fields, ids: SpecialIds) -> dict[str, Any]:
     return {
         "decoder_layers": decoder.size("n_layer", 12),
         "decoder_ffn": gpt2_ffn(decoder),
