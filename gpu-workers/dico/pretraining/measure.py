@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from scenes.checker import check, shares
+from scenes.checker import Check, check, shares
 from scenes.composer import draw_scene
 from scenes.grammar import caption
 from scenes.sampler import sample_scene
@@ -40,7 +40,7 @@ def tower_features(tower: Tower, scenes: list[Scene], style: str) -> torch.Tenso
 def measure_captioner(
     tower: Tower, captioner: Captioner, tokenizer: Tokenizer, style: str, count: int = 200
 ) -> dict[str, Any]:
-    """Shares of the checker over beam-search captions of held-out scenes."""
+    """Shares of the checker over beam-search captions of held-out scenes, and `said_figures`."""
     scenes = [sample_scene(HELD_OUT_SEED + number) for number in range(count)]
     checks = []
     for start in range(0, count, 20):
@@ -48,7 +48,40 @@ def measure_captioner(
         found = beam_search(captioner, captioner.encode(features))
         for scene, candidates in zip(scenes[start : start + 20], found, strict=True):
             checks.append(check(tokenizer.decode(candidates[0].tokens), scene))
-    return asdict(shares(checks, scenes))
+    return asdict(shares(checks, scenes)) | said_figures(checks, scenes)
+
+
+def said_figures(checks: list[Check], scenes: list[Scene]) -> dict[str, Any]:
+    """What a base model is held to beside the checker's shares; `checks` belong to `scenes`.
+
+    Returns:
+        `kinds_recalled`: groups of things named, of all groups, in captions of any grammar;
+        `once`: captions that are grammatical and name no kind twice;
+        `counts_right`: for each number said, how often as many are there;
+        `relation_said`: captions with a relation, of the scenes with two groups or more.
+    """
+    groups = named = once = several = related = 0
+    numbers: dict[int, list[bool]] = {}
+    for each, scene in zip(checks, scenes, strict=True):
+        by_kind = {group.kind: group for group in scene.groups}
+        mentions = () if each.parsed is None else each.parsed.mentions
+        kinds = [mention.kind for mention in mentions]
+        groups += len(scene.groups)
+        named += len(by_kind.keys() & set(kinds))
+        once += each.parsed is not None and len(set(kinds)) == len(kinds)
+        if len(scene.groups) > 1:
+            several += 1
+            related += each.parsed is not None and bool(each.parsed.relations)
+        for mention in mentions:
+            if mention.kind in by_kind and mention.count is not None and mention.count > 1:
+                right = by_kind[mention.kind].count == mention.count
+                numbers.setdefault(mention.count, []).append(right)
+    return {
+        "kinds_recalled": named / groups,
+        "once": once / len(checks),
+        "counts_right": {str(n): sum(each) / len(each) for n, each in sorted(numbers.items())},
+        "relation_said": related / max(several, 1),
+    }
 
 
 @torch.no_grad()
