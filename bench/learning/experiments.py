@@ -18,6 +18,7 @@ from dico.screening import Rejection
 from dico.settings import Settings, settle
 from scenes.tastes import TASTES
 
+from learning.baselines import reranked, train_kto_like
 from learning.world import FRESH, Judgement, Shown, Viewers, World, captions, judge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +72,8 @@ class Outcome:
     """What one job of an experiment came to.
 
     Attributes:
-        policy: None where the job was rejected before training.
+        policy: None where nothing was trained: rejected before, or reranked.
+        learnt: What the thumbs say; None where the job was rejected for them.
         verdict: "passed", "rejected" by the gate, or the code of the rejection.
         reasons: Of a rejection.
         seconds: From thumbs to policy, candidates included.
@@ -79,6 +81,7 @@ class Outcome:
     """
 
     policy: Captioner | None
+    learnt: Learnt | None
     verdict: str
     reasons: list[str]
     seconds: float
@@ -92,10 +95,13 @@ def run_job(world: World, material: Material, experiment: Experiment, images: in
     settings = settings_of(experiment, images)
     try:
         learnt = learn_preferences(material, world.base)
+        if experiment.recipe == RERANK:  # there is no version that a gate could judge
+            seconds = time.monotonic() - started + drawing
+            return Outcome(None, learnt, "passed", [], seconds, None)
         policy = train_policy(world, material, learnt, settings, experiment)
     except Rejection as rejection:
         seconds = time.monotonic() - started + drawing
-        return Outcome(None, rejection.code, [str(rejection)], seconds, None)
+        return Outcome(None, None, rejection.code, [str(rejection)], seconds, None)
     held_out = material.side("held_out")
     shown = caption_both_ways(
         world.base,
@@ -108,7 +114,7 @@ def run_job(world: World, material: Material, experiment: Experiment, images: in
     evaluation = evaluate(material, quality, learnt, world.base)
     seconds = time.monotonic() - started + drawing
     gate = gate_of(evaluation)
-    return Outcome(policy, gate["verdict"], gate["reasons"], seconds, evaluation)
+    return Outcome(policy, learnt, gate["verdict"], gate["reasons"], seconds, evaluation)
 
 
 def gate_of(evaluation: dict[str, Any]) -> dict[str, Any]:
@@ -131,6 +137,7 @@ def settings_of(experiment: Experiment, images: int) -> Settings:
     return settle({"type": method, method: {"hyperparameters": given}}, images, experiment.thumbs)
 
 
+RERANK, KTO_LIKE = "rerank", "kto-like"
 RECIPES: dict[str, dict[str, Any]] = {
     "dico": {},
     # The paper's reward: nothing but the evaluator, on the same lists.
@@ -139,6 +146,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "sft": {"type": "sft"},
     "dpo": {"type": "dpo"},
     "no anchor": {"anchor": 0},
+    KTO_LIKE: {},
+    RERANK: {},
 }
 
 
@@ -149,7 +158,9 @@ def train_policy(
     settings: Settings,
     experiment: Experiment,
 ) -> Captioner:
-    """The service's update."""
+    """The service's update, or a baseline's."""
+    if experiment.recipe == KTO_LIKE:
+        return train_kto_like(material, world.base, settings, experiment.seed)
     return update(
         material, learnt, world.base, world.maker, settings, experiment.seed,
         checkpoint=None, on_step=lambda step: None,
@@ -186,6 +197,10 @@ def run(world: World, experiment: Experiment, fresh: int) -> list[dict[str, Any]
         outcome = run_job(world, world.material(shown, ratings), experiment, len(shown))
         seconds += outcome.seconds
         trained = last
+        if experiment.recipe == RERANK and outcome.learnt is not None:
+            settings = settings_of(experiment, len(shown))
+            after = reranked(world.base, outcome.learnt, settings, unseen)
+            last = trained = judge(world.base, taste, after, unseen)
         if outcome.policy is not None:
             after = captions(world.base, outcome.policy, [each.features for each in unseen])
             trained = judge(world.base, taste, after, unseen)
