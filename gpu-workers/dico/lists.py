@@ -17,6 +17,8 @@ from dico.captioner import Captioner, pad_captions
 from dico.dpo import Dpo
 from dico.evaluators.clip import CLIP_S_WEIGHT, PAC_S_WEIGHT, pac_score
 from dico.material import Material, Picture, features_of
+from dico.metrics.cider import DocumentFrequencies
+from dico.metrics.tokenise import tokenise
 from dico.objective import Dico, Objective
 from dico.preferences import PreferenceModel, rewards
 from dico.screening import Rejection
@@ -59,7 +61,7 @@ def source_of(
     Raises:
         Rejection: NOTHING_TO_LEARN.
     """
-    reward = reward_of(base, preferences, settings)
+    reward = reward_of(material, base, preferences, settings)
     if settings.on_policy:
         return on_policy_lists(material, base, maker, reward, settings, seed)
     if settings.method == "sft":
@@ -75,7 +77,9 @@ def source_of(
     return fixed_lists(examples, settings.update, seed)
 
 
-def reward_of(base: BaseVersion, preferences: PreferenceModel, settings: Settings) -> Reward:
+def reward_of(
+    material: Material, base: BaseVersion, preferences: PreferenceModel, settings: Settings
+) -> Reward:
     """What a caption of a picture is worth, [K]: the judges together, or one score alone."""
 
     def by_preference(picture: Picture, candidates: Candidates) -> Tensor:
@@ -92,8 +96,33 @@ def reward_of(base: BaseVersion, preferences: PreferenceModel, settings: Setting
             return by_clip
         case "pac_s":
             return lambda _picture, candidates: candidates.scores
+        case "cider":
+            return cider_reward(material, base)
         case _:
             return by_preference
+
+
+def cider_reward(material: Material, base: BaseVersion) -> Reward:
+    """CIDEr-D against what viewers liked or wrote of a picture; 0 where they liked nothing."""
+
+    def words(tokens: tuple[int, ...]) -> list[str]:
+        return tokenise(base.tokenizer.decode(tokens))
+
+    human: dict[str, list[list[str]]] = {}
+    for picture in material.side("train"):
+        liked_here = dict.fromkeys(thumb.tokens for thumb in picture.thumbs if thumb.is_up)
+        if liked_here:
+            human[picture.image.sha256] = [words(tokens) for tokens in liked_here]
+    frequencies = DocumentFrequencies.of(list(human.values()))
+
+    def by_cider(picture: Picture, candidates: Candidates) -> Tensor:
+        own = human.get(picture.image.sha256)
+        if own is None:
+            return torch.zeros(len(candidates.tokens))
+        said = [words(tokens) for tokens in candidates.tokens]
+        return torch.from_numpy(frequencies.score(said, [own] * len(said))).float()
+
+    return by_cider
 
 
 def ranked(material: Material, base: BaseVersion, reward: Reward) -> list[Example]:

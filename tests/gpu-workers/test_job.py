@@ -152,11 +152,23 @@ def test_on_policy_candidates_train_too(base_folder: Path, tmp_path: Path) -> No
     assert run_job(folder, base_folder, KEY["seed"])["status"] == "succeeded"
 
 
-@pytest.mark.parametrize("method", ["sft", "dpo", "scst"])
-def test_every_method_ends_in_a_version(base_folder: Path, tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("sft", {}),
+        ("dpo", {}),
+        ("scst", {"baseline": "greedy"}),
+        ("scst", {"reward": "cider"}),
+        ("scst", {"reward": "clip_s"}),
+        ("scst", {"reward": "pac_s"}),
+    ],
+)
+def test_every_method_ends_in_a_version(
+    base_folder: Path, tmp_path: Path, method: str, settings: dict[str, str]
+) -> None:
     folder = make_job(tmp_path / "job", base_folder)
     job = json.loads((folder / "job.json").read_text())
-    given = {"n_epochs": 1} | ({"baseline": "greedy"} if method == "scst" else {})
+    given = {"n_epochs": 1} | settings
     job["method"] = {"type": method, method: {"hyperparameters": given}}
     (folder / "job.json").write_text(json.dumps(job))
     assert run_job(folder, base_folder, KEY["seed"])["status"] == "succeeded"
