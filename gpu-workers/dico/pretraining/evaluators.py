@@ -12,7 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scenes.grammar import caption
-from scenes.sampler import sample_scene
+from scenes.kinds import KINDS
+from scenes.sampler import sample_scene, union_box
 from scenes.scene import Scene
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
@@ -43,6 +44,8 @@ ERROR_WEIGHTS: dict[Error, float] = {
     "cut": 0.8,
 }
 LARGEST_SCALE = 4.6
+# Of the throwaway reading of layouts.
+LAYOUT_WEIGHT = 2.0
 # A caption with a thing said twice is longer than any that the captioner writes.
 MAX_TOKENS = 48
 
@@ -97,6 +100,49 @@ def pool_by_length(clip: Clip, tokens: Tensor, parts: int = 6) -> Tensor:
 @cache
 def _scene(row: int) -> Scene:
     return sample_scene(BANK_SEED + row)
+
+
+class LayoutReader(nn.Module):
+    """Reads off both pooled halves where the things are; thrown away after training.
+
+    A scene's layout code is the sum over its things of a random vector of the kind, times its
+    column and its row. Read off a picture it is exact; read off a caption it is what the words
+    let one expect, so "left of" has to move one noun to the left and the other to the right. The
+    product of the two then tells a true relation from a false one, which the contrastive losses
+    alone did not find.
+    """
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__()
+        width = clip.config.width
+        generator = torch.Generator().manual_seed(0)
+        codes = F.normalize(torch.randn(len(KINDS), width, generator=generator), dim=1)
+        self._codes = dict(zip((kind.name for kind in KINDS), codes, strict=True))
+        self._width = width
+        self.image = nn.Linear(clip.image_layout_projection.in_features - width, 2 * width)
+        self.text = nn.Linear(width, 2 * width)
+
+    def loss(self, pooled_images: Tensor, pooled_texts: Tensor, scenes: list[Scene]) -> Tensor:
+        """Mean squared error of both readings, each summed over the code.
+
+        Args:
+            pooled_images: `Clip.pool_images`, [B, (1 + moments) * width].
+            pooled_texts: `Clip.pool_texts` of one true caption each, [B, 2 * width].
+            scenes: B of them.
+        """
+        code = torch.stack([self.code(scene) for scene in scenes])  # [B, 2 * width]
+        seen = self.image(pooled_images[:, self._width :])
+        read = self.text(pooled_texts[:, self._width :])
+        return ((seen - code).square() + (read - code).square()).sum(dim=1).mean()
+
+    def code(self, scene: Scene) -> Tensor:
+        """The layout code of a scene, [2 * width]."""
+        code = torch.zeros(2, self._width)
+        for group in scene.groups:
+            left, top, right, bottom = union_box(group)
+            place = torch.tensor([left + right - 1, top + bottom - 1])
+            code += place[:, None] * self._codes[group.kind]
+        return code.flatten()
 
 
 class TextStream(IterableDataset[tuple[Tensor, Tensor]]):
@@ -188,39 +234,50 @@ def train_clip(
             if value.shape == own[name].shape and bool(value.any())
         }
         clip.load_state_dict(own | known)
-    optimiser = torch.optim.AdamW(clip.parameters(), lr=learning_rate, weight_decay=0.02)
+    reader = LayoutReader(clip)
+    optimiser = torch.optim.AdamW(
+        [*clip.parameters(), *reader.parameters()], lr=learning_rate, weight_decay=0.02
+    )
     budget = Budget(
         folder / "clip.pt",
         minutes,
-        lambda: {"clip": clip.state_dict(), "optimiser": optimiser.state_dict()},
+        lambda: {
+            "clip": clip.state_dict(),
+            "reader": reader.state_dict(),
+            "optimiser": optimiser.state_dict(),
+        },
     )
     saved = budget.restore()
     if saved is not None:
         clip.load_state_dict(saved["clip"])
+        reader.load_state_dict(saved["reader"])
         optimiser.load_state_dict(saved["optimiser"])
     count = len(bank.entries)
     batches = _batches(TextStream(tokenizer, count=count, batch=batch, seed=seed, step=budget.step))
-    average = {"batch": 0.0, "errors": 0.0}
+    average = {"batch": 0.0, "errors": 0.0, "layout": 0.0}
     for share in budget.steps(
-        report=lambda: f"batch {average['batch']:.3f} errors {average['errors']:.3f}"
+        report=lambda: " ".join(f"{name} {value:.4f}" for name, value in average.items())
     ):
         rows, tokens = next(batches)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * warm_cosine(share)
-        images = clip.embed_images(bank.features(tower, rows))
+        seen = clip.pool_images(bank.features(tower, rows))
+        images = clip.project_images(seen)
         # [B, 1 + CORRUPTED, T]: the second caption is PAC's positive.
         kept = tokens.view(batch, 2 + CORRUPTED, -1)[:, [0, *range(2, 2 + CORRUPTED)]]
-        texts = clip.project_texts(pool_by_length(clip, kept.flatten(0, 1)))
-        texts = texts.view(batch, 1 + CORRUPTED, -1)
+        read = pool_by_length(clip, kept.flatten(0, 1))
+        texts = clip.project_texts(read).view(batch, 1 + CORRUPTED, -1)
         matching = contrastive_loss(images, texts[:, 0], clip.logit_scale)
         errors = corruption_loss(images, texts[:, 0], texts[:, 1:], clip.logit_scale)
+        scenes = [_scene(row) for row in rows.tolist()]
+        layout = reader.loss(seen, read.view(batch, 1 + CORRUPTED, -1)[:, 0], scenes)
         optimiser.zero_grad()
-        (matching + errors).backward()
+        (matching + errors + LAYOUT_WEIGHT * layout).backward()
         nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
         optimiser.step()
         with torch.no_grad():
             clip.logit_scale.clamp_(max=LARGEST_SCALE)
-        for name, value in (("batch", matching), ("errors", errors)):
+        for name, value in (("batch", matching), ("errors", errors), ("layout", layout)):
             average[name] += (0.02 if average[name] else 1.0) * (
                 float(value.detach()) - average[name]
             )
