@@ -43,7 +43,10 @@ def judged_table(metrics: Figures) -> str:
     """One line a style: how often the evaluator ranks the truth above each kind of error."""
     judged = metrics["evaluators"]
     errors = list(next(iter(judged.values()))["by_error"])
-    lines = ["| style | R@1 of 100 | " + " | ".join(errors) + " |", "|---" * (2 + len(errors)) + "|"]
+    lines = [
+        "| style | R@1 of 100 | " + " | ".join(errors) + " |",
+        "|---" * (2 + len(errors)) + "|",
+    ]
     for style, own in judged.items():
         figures = [own["recall_at_1_of_100"], *(own["by_error"][error] for error in errors)]
         shown = " | ".join(f"{figure:.2f}" for figure in figures)
