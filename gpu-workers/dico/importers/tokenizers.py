@@ -151,8 +151,9 @@ def _byte_level(vocab: dict[str, Any], lines: list[str]) -> dict[str, Any]:
                 raise CheckpointError("merges.txt has a line that is no pair")
             merges.append((pair[0], pair[1]))
     clip = any(text.endswith(WORD_END) for text in vocab)
+    suffix = {"end_of_word_suffix": WORD_END} if clip else {}
     try:
-        model = models.BPE(vocab, merges, end_of_word_suffix=WORD_END if clip else None)
+        model = models.BPE(vocab, merges, **suffix)
     except Exception as error:  # the library raises nothing narrower
         raise CheckpointError("vocab.json and merges.txt do not belong together") from error
     bpe = Tokenizer(model)
