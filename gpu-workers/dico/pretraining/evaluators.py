@@ -121,6 +121,9 @@ class LayoutReader(nn.Module):
         self._width = width
         self.image = nn.Linear(clip.image_layout_projection.in_features - width, 2 * width)
         self.text = nn.Linear(width, 2 * width)
+        for layer in (self.image, self.text):  # or unlearning the first guess takes most steps
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def loss(self, pooled_images: Tensor, pooled_texts: Tensor, scenes: list[Scene]) -> Tensor:
         """Mean squared error of both readings, each summed over the code.
