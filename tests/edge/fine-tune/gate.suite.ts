@@ -56,6 +56,15 @@ describe("the gate", () => {
     ["distinct", { distinct: change(0.8, 0.48) }, { distinct: change(0.8, 0.47) }, "at least 0.48"],
     ["kl", { kl: 12 }, { kl: 12.01 }, "at most 12"],
   ];
+  test("one caption of few kept back decides nothing, two do", () => {
+    const few = { ...good, examples: { ...good.examples, held_out: 40 } };
+    const ending = (broken: number) => judge({ ...few, ends_on_function_word: change(0, broken / 40) });
+    expect(ending(1).verdict).toBe("passed");
+    expect(ending(2)).toMatchObject({ verdict: "rejected", reasons: [expect.stringContaining("break off")] });
+    expect(judge({ ...few, repetition: change(0.1, 0.1 + 1 / 40) }).verdict).toBe("passed");
+    expect(judge({ ...few, repetition: change(0.1, 0.1 + 2 / 40) }).verdict).toBe("rejected");
+  });
+
   test.each(edges)("%s: passes at its limit, is the one reason beyond it", (name, within, beyond, limit) => {
     expect(judge({ ...good, ...within }).verdict).toBe("passed");
     const { verdict, reasons, checks } = judge({ ...good, ...beyond });
