@@ -231,11 +231,7 @@ def full_log_softmax(captioner: Captioner, hidden: Tensor, captions: list[list[i
     return picked.masked_fill(labels == captioner.config.pad_id, 0.0).sum(dim=1)
 
 
-STEPS: dict[str, Step] = {
-    "ours": ours,
-    "ours-no-cache": ours_no_cache,
-    "habits": habits,
-}
+STEPS: dict[str, Step] = {"ours": ours, "ours-no-cache": ours_no_cache, "habits": habits}
 
 
 def measure(options: argparse.Namespace) -> dict[str, object]:
@@ -261,11 +257,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
             if not first:
                 gradients = [p.grad.norm() for p in given.policy.parameters() if p.grad is not None]
                 norm = float(torch.stack(gradients).norm())
-                first = {
-                    "candidates": found,
-                    "loss": float(loss.detach()),
-                    "gradient": norm,
-                }
+                first = {"candidates": found, "loss": float(loss.detach()), "gradient": norm}
             optimiser.step()
             seconds.append(now(device) - started)
             cpu_seconds.append(time.process_time() - cpu_started)
@@ -341,14 +333,7 @@ def main() -> None:
         print(json.dumps(measure(options)))
         return
     arguments = [
-        *(
-            "--sizes",
-            options.sizes,
-            "--base",
-            str(options.base),
-            "--images",
-            str(options.images),
-        ),
+        *("--sizes", options.sizes, "--base", str(options.base), "--images", str(options.images)),
         *("--tokens", str(options.tokens), "--repeats", str(options.repeats)),
         *(["--profile"] if options.profile else []),
     ]

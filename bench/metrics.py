@@ -31,9 +31,7 @@ _Result = TypeVar("_Result")
 
 
 def fastest(
-    function: Callable[[], _Result],
-    runs: int = 3,
-    clock: Callable[[], float] = time.process_time,
+    function: Callable[[], _Result], runs: int = 3, clock: Callable[[], float] = time.process_time
 ) -> tuple[float, _Result]:
     """Best of several runs, in seconds of the clock, and the result."""
     times: list[float] = []

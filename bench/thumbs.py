@@ -78,12 +78,7 @@ def oracle(base: BaseVersion, taste: Taste, seen: Pictures) -> float:
 
 
 def run_job(
-    base: BaseVersion,
-    taste: Taste,
-    rated: Pictures,
-    said: list[str],
-    noise: float,
-    seed: int,
+    base: BaseVersion, taste: Taste, rated: Pictures, said: list[str], noise: float, seed: int
 ) -> tuple[Captioner, dict[str, object]]:
     """Thumbs on the given captions, then the service's own training."""
     viewer = random.Random(seed)
@@ -92,11 +87,7 @@ def run_job(
         up = approves(taste, caption, scene) != (viewer.random() < noise)
         digest = hashlib.sha256(file).hexdigest()
         split = "held_out" if int(digest[:8], 16) % 5 == 0 else "train"
-        rating = {
-            "caption": caption,
-            "rating": "up" if up else "down",
-            "correction": None,
-        }
+        rating = {"caption": caption, "rating": "up" if up else "down", "correction": None}
         examples.append({"image": {"sha256": digest}, "split": split, "ratings": [rating]})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -104,10 +95,7 @@ def run_job(
         for _, file, _ in rated:
             (folder / "images" / hashlib.sha256(file).hexdigest()).write_bytes(file)
         (folder / "dataset.json").write_text(json.dumps({"examples": examples}))
-        job = {
-            "seed": seed,
-            "method": {"type": "dico", "dico": {"hyperparameters": {}}},
-        }
+        job = {"seed": seed, "method": {"type": "dico", "dico": {"hyperparameters": {}}}}
         (folder / "job.json").write_text(json.dumps(job))
         trained = train(folder, base, Progress(folder / "progress.jsonl"))
     return trained.policy, trained.evaluation
@@ -148,12 +136,7 @@ def main() -> None:
             rated = pictures(base, seed * 10_000, options.thumbs)
             started = time.monotonic()
             policy, evaluation = run_job(
-                base,
-                taste,
-                rated,
-                captions(base, base.captioner, rated),
-                options.noise,
-                seed,
+                base, taste, rated, captions(base, base.captioner, rated), options.noise, seed
             )
             seconds = time.monotonic() - started
             after = captions(base, policy, fresh)
@@ -169,10 +152,7 @@ def main() -> None:
             if seed == 1:
                 print(json.dumps(evaluation), *(f"  {t}" for t in after[:6]), sep="\n")
         spread = statistics.stdev(gains) if len(gains) > 1 else 0.0
-        print(
-            f"{name:16} mean  +{statistics.mean(gains):.3f} (sd {spread:.3f})",
-            flush=True,
-        )
+        print(f"{name:16} mean  +{statistics.mean(gains):.3f} (sd {spread:.3f})", flush=True)
 
 
 if __name__ == "__main__":

@@ -57,11 +57,7 @@ class EdgeDouble:
         digest = hashlib.sha256(IMAGE).hexdigest()
         rating = {"caption": "a dog", "rating": "up", "correction": None, "version": "ver_1",
                   "feedback_id": "fbk_1", "end_user": "ann"}  # fmt: skip
-        image = {
-            "sha256": digest,
-            "media_type": "image/png",
-            "url": f"{self.url}/images/{digest}",
-        }
+        image = {"sha256": digest, "media_type": "image/png", "url": f"{self.url}/images/{digest}"}
         counts = {"images": 1, "train": 1, "held_out": 0, "ratings": 1, "up": 1, "down": 0,
                   "corrections": 0, "by_version": {"ver_1": 1}}  # fmt: skip
         return json.dumps(

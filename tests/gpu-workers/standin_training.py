@@ -51,23 +51,11 @@ else:
     if seed == 7:
         (folder / "report.json").write_text('{"object": "learning_report"}')
     same = {"before": 0.5, "after": 0.6}
-    figures = (
-        "predicted_approval",
-        "evaluator_score",
-        "repetition",
-        "mean_length",
-        "distinct",
-    )
+    figures = ("predicted_approval", "evaluator_score", "repetition", "mean_length", "distinct")
     result = {
         "status": "succeeded",
         "manifest_sha256": hashlib.sha256(files["manifest.json"]).hexdigest(),
-        "files": [
-            {
-                "path": "config.json",
-                "sha256": hashlib.sha256(b"{}").hexdigest(),
-                "size": 2,
-            }
-        ],
+        "files": [{"path": "config.json", "sha256": hashlib.sha256(b"{}").hexdigest(), "size": 2}],
         "signature": "c2ln",
         "evaluation": {
             "examples": {"train": 1, "held_out": 1, "images": 2},

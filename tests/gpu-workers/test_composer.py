@@ -211,14 +211,7 @@ def test_every_style_can_draw_every_kind(style: str) -> None:
 
 @pytest.mark.parametrize("style", [*TRAINING_STYLES, HELD_OUT_STYLE])
 def test_a_recoloured_thing_has_that_colour(style: str) -> None:
-    centres = {
-        "red": 0,
-        "yellow": 48,
-        "green": 128,
-        "blue": 219,
-        "purple": 272,
-        "pink": 330,
-    }
+    centres = {"red": 0, "yellow": 48, "green": 128, "blue": 219, "purple": 272, "pink": 330}
     for kind in sorted(RECOLOURABLE):
         for colour in COLOURS:
             sprite = placed_sprite(style, kind, colour, 64, 0, mirrored=False)

@@ -118,9 +118,7 @@ def test_the_layout_is_complete(version: tuple[Path, PublishedVersion]) -> None:
     assert parity["max_abs_logit_diff"] < 1e-3
 
 
-def test_the_probe_is_answered_as_promised(
-    version: tuple[Path, PublishedVersion],
-) -> None:
+def test_the_probe_is_answered_as_promised(version: tuple[Path, PublishedVersion]) -> None:
     folder, published = version
     probe = published.manifest.probe
     pixels = load_pixels((folder / probe.image).read_bytes(), TOWER.image_size)[None]
@@ -145,10 +143,7 @@ def test_the_same_weights_make_the_same_version(
     version: tuple[Path, PublishedVersion], tmp_path: Path
 ) -> None:
     again = write(tmp_path)
-    assert (again.version_id, again.signature) == (
-        version[1].version_id,
-        version[1].signature,
-    )
+    assert (again.version_id, again.signature) == (version[1].version_id, version[1].signature)
     assert write(tmp_path) == again  # a job that is resumed writes over its own folder
 
 

@@ -89,13 +89,7 @@ def test_no_place_phrase_begins_with_another() -> None:
 
 @pytest.mark.parametrize(
     ("word", "expected"),
-    [
-        ("umbrella", "an"),
-        ("unicorn", "a"),
-        ("owl", "an"),
-        ("hospital", "a"),
-        ("ear", "an"),
-    ],
+    [("umbrella", "an"), ("unicorn", "a"), ("owl", "an"), ("hospital", "a"), ("ear", "an")],
 )
 def test_the_article_follows_the_sound(word: str, expected: str) -> None:
     assert article(word) == expected

@@ -80,12 +80,7 @@ def test_cached_and_uncached_decoding_equal_pytorch(image_count: int, beams: int
     np.testing.assert_allclose(whole["logits"], expected, atol=1e-4)
 
     past, found = empty_cache(rows), []
-    for start, end in (
-        (0, 1),
-        (1, 2),
-        (2, 6),
-        (6, 9),
-    ):  # more than one token at a time as well
+    for start, end in ((0, 1), (1, 2), (2, 6), (6, 9)):  # more than one token at a time as well
         result = step(decoder, ids[:, start:end].numpy(), states.numpy(), past, cached=start > 0)
         found.append(result["logits"])
         past = {f"past_key_values.{name}": result[f"present.{name}"] for name in CACHE}

@@ -34,11 +34,7 @@ SEED = base64.b64encode(bytes(range(32))).decode()
 OTHER_SEED = base64.b64encode(bytes(32)).decode()
 KEYS = [public_key(OTHER_SEED), public_key(SEED)]
 PROBE = Probe(
-    image="probe.png",
-    num_beams=5,
-    max_new_tokens=32,
-    expected_tokens=[3, 1],
-    expected_caption="a",
+    image="probe.png", num_beams=5, max_new_tokens=32, expected_tokens=[3, 1], expected_caption="a"
 )
 
 
@@ -69,10 +65,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_written_folder_reads_back(folder: Path) -> None:
     manifest = read_version(folder, KEYS)
-    assert [file.path for file in manifest.files] == [
-        "config.json",
-        "onnx/encoder_model.onnx",
-    ]
+    assert [file.path for file in manifest.files] == ["config.json", "onnx/encoder_model.onnx"]
     assert manifest.to_bytes() == (folder / MANIFEST).read_bytes()
 
 
@@ -129,16 +122,7 @@ def test_an_unpublished_folder_is_no_version(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
-    [
-        "../secret",
-        "/etc/passwd",
-        "onnx/../../secret",
-        "onnx//x",
-        ".hidden",
-        "a\\b",
-        "a\n",
-    ],
+    "path", ["../secret", "/etc/passwd", "onnx/../../secret", "onnx//x", ".hidden", "a\\b", "a\n"]
 )
 def test_a_path_that_leaves_the_folder_is_refused_even_when_signed(folder: Path, path: str) -> None:
     (folder.parent / "secret").write_bytes(b"")
@@ -182,18 +166,13 @@ def test_signing_needs_a_key_of_the_right_size() -> None:
         sign(b"data", "???")
 
 
-def test_the_committed_test_versions_are_whole_and_share_their_encoder(
-    tmp_path: Path,
-) -> None:
+def test_the_committed_test_versions_are_whole_and_share_their_encoder(tmp_path: Path) -> None:
     keys = [json.loads((FIXTURES / "tiny-version-key.json").read_text())["public_key"]]
     first, second = (
         read_version(FIXTURES / name, keys) for name in ("tiny-version", "tiny-version-2")
     )
     digest = sha256_hex((FIXTURES / "tiny-version" / MANIFEST).read_bytes())
-    assert (second.lineage.parent, second.lineage.base_manifest_sha256) == (
-        digest,
-        digest,
-    )
+    assert (second.lineage.parent, second.lineage.base_manifest_sha256) == (digest, digest)
     shared = {file.sha256 for file in first.files} & {file.sha256 for file in second.files}
     by_path = {file.path: file.sha256 for file in first.files}
     assert by_path["onnx/encoder_model.onnx"] in shared

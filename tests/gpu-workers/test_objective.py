@@ -93,8 +93,7 @@ def test_gradient_agrees_with_finite_differences() -> None:
     policy = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     reference, rewards = torch.randn(3, 4).double(), torch.randn(3, 4).double()
     assert torch.autograd.gradcheck(
-        lambda logps: dico_loss(logps, reference, rewards, beta=0.7, tau=2.0).loss,
-        (policy,),
+        lambda logps: dico_loss(logps, reference, rewards, beta=0.7, tau=2.0).loss, (policy,)
     )
 
 

@@ -64,39 +64,20 @@ def test_check_judges_each_line(
     first, second = (json.loads(line) for line in printed.out.splitlines())
     assert (first["file"], first["clean"], first["n_wrong"]) == ("002.jpg", True, 0)
     assert first["approved"] is (len(first["caption"].split()) <= 9)
-    assert (second["grammatical"], second["approved"], second["facts"]) == (
-        False,
-        False,
-        [],
-    )
+    assert (second["grammatical"], second["approved"], second["facts"]) == (False, False, [])
     assert json.loads(printed.err)["grammatical"] == 0.5
 
 
 @pytest.mark.parametrize(
     "line",
-    [
-        '{"file": "999.jpg", "caption": "a"}',
-        '{"index": -1, "caption": "a"}',
-        "[",
-        "[]",
-        "{}",
-    ],
+    ['{"file": "999.jpg", "caption": "a"}', '{"index": -1, "caption": "a"}', "[", "[]", "{}"],
 )
 def test_check_names_the_line_that_it_cannot_use(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
 ) -> None:
     captions = tmp_path / "captions.jsonl"
     captions.write_text('{"index": 0, "caption": "a dog"}\n' + line + "\n")
-    assert (
-        run(
-            "check",
-            "--scenes",
-            str(folder / "captions.json"),
-            "--captions",
-            str(captions),
-        )
-        == 2
-    )
+    assert run("check", "--scenes", str(folder / "captions.json"), "--captions", str(captions)) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "line 2" in printed.err

@@ -76,10 +76,7 @@ def test_batched_beam_search_equals_the_plain_one(seed: int, beams: int, penalty
         assert [c.tokens for c in batched[image]] == [c.tokens for c in plain]
         assert [c.finished for c in batched[image]] == [c.finished for c in plain]
         torch.testing.assert_close(
-            [c.score for c in batched[image]],
-            [c.score for c in plain],
-            rtol=1e-4,
-            atol=1e-4,
+            [c.score for c in batched[image]], [c.score for c in plain], rtol=1e-4, atol=1e-4
         )
 
 
@@ -103,11 +100,7 @@ def test_a_candidates_logp_is_its_teacher_forced_score() -> None:
     hidden = captioner.encode(features)
     searched = beam_search(captioner, hidden, num_beams=4, max_new_tokens=10)[0]
     drawn = sample(
-        captioner,
-        hidden,
-        samples=4,
-        generator=torch.Generator().manual_seed(0),
-        max_new_tokens=10,
+        captioner, hidden, samples=4, generator=torch.Generator().manual_seed(0), max_new_tokens=10
     )[0]
     for candidate in (c for c in searched + drawn if c.finished):
         input_ids, labels = pad_captions([list(candidate.tokens)], CONFIG)

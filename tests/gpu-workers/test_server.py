@@ -47,22 +47,14 @@ class Worker:
         base.mkdir(parents=True)
         (base / "manifest.json").write_text("{}")
         self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}",
-            headers={"Authorization": f"Bearer {TOKEN}"},
+            base_url=f"http://127.0.0.1:{self.port}", headers={"Authorization": f"Bearer {TOKEN}"}
         )
         self.start()
 
     def start(self) -> None:
         standin = Path(__file__).with_name("standin_training.py")
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                PROGRAM,
-                str(self.folder),
-                str(self.port),
-                str(standin),
-            ],
+            [sys.executable, "-c", PROGRAM, str(self.folder), str(self.port), str(standin)],
             env={
                 **os.environ,
                 "TOKEN": TOKEN,
@@ -248,14 +240,8 @@ def test_a_cancelled_job_ends_as_such(worker: Worker, edge: EdgeDouble) -> None:
     ("changes", "code"),
     [
         ({"base_manifest_sha256": "f" * 64}, "BASE_UNKNOWN"),
-        (
-            {"dataset": {"url": "{edge}/dataset", "sha256": "f" * 64}},
-            "DATASET_MISMATCH",
-        ),
-        (
-            {"dataset": {"url": "{edge}/nowhere/x", "sha256": "f" * 64}},
-            "DATASET_MISMATCH",
-        ),
+        ({"dataset": {"url": "{edge}/dataset", "sha256": "f" * 64}}, "DATASET_MISMATCH"),
+        ({"dataset": {"url": "{edge}/nowhere/x", "sha256": "f" * 64}}, "DATASET_MISMATCH"),
     ],
 )
 def test_what_cannot_work_fails_with_a_code(

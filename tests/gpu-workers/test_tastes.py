@@ -46,13 +46,7 @@ def test_a_taste_likes_what_it_describes(name: str, liked: str, disliked: str) -
 
 @pytest.mark.parametrize("name", TASTES)
 def test_a_false_or_broken_caption_pleases_nobody(name: str) -> None:
-    for caption in (
-        "a whale",
-        "there is a small dog",
-        "dog dog",
-        "a dog and a dog",
-        "",
-    ):
+    for caption in ("a whale", "there is a small dog", "dog dog", "a dog and a dog", ""):
         assert not approves(TASTES[name], caption, SCENE)
 
 

@@ -17,13 +17,7 @@ from dico.sft import Sft
 from dico.update import Example, Hyperparameters, StepReport, dico_update, fixed_lists
 from dico.xe import Xe
 
-SIZES = {
-    "feature_width": 6,
-    "feature_tokens": 4,
-    "width": 8,
-    "heads": 2,
-    "vocab_size": 17,
-}
+SIZES = {"feature_width": 6, "feature_tokens": 4, "width": 8, "heads": 2, "vocab_size": 17}
 SETTINGS = Hyperparameters(steps=25, batch=4, learning_rate=3e-3, losers=3)
 
 
@@ -153,9 +147,7 @@ def test_winners_become_likelier(reference: Captioner, examples: list[Example]) 
     for example in examples:
         winner = int(example.rewards.argmax())
         scored = score_sequences(
-            policy,
-            example.encoder_hidden_states[None],
-            [list(example.candidates.tokens[winner])],
+            policy, example.encoder_hidden_states[None], [list(example.candidates.tokens[winner])]
         )
         assert float(scored.logps) > float(example.candidates.reference_logps[winner])
 

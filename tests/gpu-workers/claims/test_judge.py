@@ -9,11 +9,7 @@ from scenes.sampler import sample_scene
 
 def test_the_judge_prefers_fluency_then_facts() -> None:
     good, worse, broken = Verdict(True, 3, 1), Verdict(True, 3, 2), Verdict(False, 0, 0)
-    assert (good.against(worse), worse.against(good), good.against(good)) == (
-        1.0,
-        0.0,
-        0.5,
-    )
+    assert (good.against(worse), worse.against(good), good.against(good)) == (1.0, 0.0, 0.5)
     assert Verdict(True, 0, 1).against(broken) == 1.0
     assert broken.score == 0
 

@@ -63,9 +63,7 @@ def pictures(base: BaseVersion, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
-def test_no_scene_is_in_two_sets_and_the_styles_are_of_the_same_scenes(
-    pictures: Path,
-) -> None:
+def test_no_scene_is_in_two_sets_and_the_styles_are_of_the_same_scenes(pictures: Path) -> None:
     seeds = {name: {s.seed for s in load_pictures(pictures, name).scenes} for name in COUNTS}
     assert seeds["seen"] == seeds["held_out"]
     assert not seeds["train"] & (seeds["validation"] | seeds["seen"])
@@ -93,11 +91,7 @@ def test_a_seed_gives_one_result(base: BaseVersion, pictures: Path) -> None:
 
 def record_of(method: str, seed: int, **metrics: float) -> dict[str, object]:
     names = (*table.COLUMNS, "repetition", "ref_clip_s")
-    figures = {
-        **dict.fromkeys(names, 0.5),
-        "bad_endings": 0.0,
-        "repetition": 0.0,
-    } | metrics
+    figures = {**dict.fromkeys(names, 0.5), "bad_endings": 0.0, "repetition": 0.0} | metrics
     rows = [{"style": style, "metrics": figures} for style in ("seen", "held_out")]
     point = {"step": 0.0, **dict.fromkeys(PANELS, 1.0)}
     return {
@@ -122,9 +116,7 @@ def test_the_rate_with_the_highest_score_is_taken_and_the_smaller_of_equals() ->
     assert plan.best_rates(records) == {DICO: 6e-5}
 
 
-def test_finished_runs_are_not_run_again_unless_made_with_something_else(
-    tmp_path: Path,
-) -> None:
+def test_finished_runs_are_not_run_again_unless_made_with_something_else(tmp_path: Path) -> None:
     """The base's folder does not exist, so running anything would fail."""
     work = plan.Work(tmp_path / "none", tmp_path / "none.pt", tmp_path, {"base": "a"}, 1)
     run = plan.Run(DICO, 1, 1e-4, 3)
@@ -156,12 +148,7 @@ def test_claims_that_the_numbers_bear_out_hold() -> None:
     assert holds(**{DICO: better}, **drifted) == ["yes"] * 4
     one_seed = [record for record in all_records(**{DICO: better}) if record["seed"] == 1]
     figures = table.figures_of(table.rows_of(one_seed))
-    assert [verdict.holds for verdict in verdicts(figures)] == [
-        "no",
-        "not shown",
-        "no",
-        "yes",
-    ]
+    assert [verdict.holds for verdict in verdicts(figures)] == ["no", "not shown", "no", "yes"]
 
 
 def test_claims_that_the_numbers_deny_do_not_hold() -> None:
@@ -171,17 +158,11 @@ def test_claims_that_the_numbers_deny_do_not_hold() -> None:
     ]  # fmt: skip
 
 
-def test_the_page_names_every_method_and_the_curves_are_a_picture(
-    tmp_path: Path,
-) -> None:
+def test_the_page_names_every_method_and_the_curves_are_a_picture(tmp_path: Path) -> None:
     budget = plan.budget_of(3, 2, quick=True)
     work = plan.Work(tmp_path, tmp_path, tmp_path / "runs", {"base": "a" * 64}, 1)
     rates = {method.name: 1e-4 for method in compared()}
-    runs = [
-        plan.start_run(),
-        *plan.compared_runs(budget, rates),
-        *plan.ablated_runs(budget, rates),
-    ]
+    runs = [plan.start_run(), *plan.compared_runs(budget, rates), *plan.ablated_runs(budget, rates)]
     (tmp_path / "runs").mkdir()
     for run in runs:
         record = record_of(run.method, run.seed) | {

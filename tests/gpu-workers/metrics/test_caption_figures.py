@@ -26,11 +26,7 @@ def test_fluency_by_hand() -> None:
 
 def test_an_empty_caption_ends_badly_and_repeats_nothing() -> None:
     figures = fluency([[]])
-    assert (figures["bad_endings"], figures["rep_1"], figures["mean_length"]) == (
-        1,
-        0,
-        0,
-    )
+    assert (figures["bad_endings"], figures["rep_1"], figures["mean_length"]) == (1, 0, 0)
 
 
 def test_retrieval_by_hand() -> None:
@@ -68,10 +64,7 @@ def test_sampled_kl_approaches_the_exact_kl() -> None:
 
 
 def test_an_unmoved_policy_has_a_kl_of_zero_and_one_sample_no_error() -> None:
-    assert sampled_kl(torch.tensor([-3.0, -4.0]), torch.tensor([-3.0, -4.0])) == (
-        0.0,
-        0.0,
-    )
+    assert sampled_kl(torch.tensor([-3.0, -4.0]), torch.tensor([-3.0, -4.0])) == (0.0, 0.0)
     mean, error = log_ratio(torch.tensor([-5.0]), torch.tensor([-3.5]))
     assert mean == -1.5
     assert math.isnan(error)

@@ -66,9 +66,7 @@ def evaluated(folder: Path) -> Evaluation:
     return json.loads((folder / "out/metrics.json").read_text())
 
 
-def test_figures_are_those_of_the_captions_in_the_same_file(
-    evaluated: Evaluation,
-) -> None:
+def test_figures_are_those_of_the_captions_in_the_same_file(evaluated: Evaluation) -> None:
     said = [each["caption"] for each in evaluated["pictures"]]
     human = [each["human_captions"] for each in evaluated["pictures"]]
     assert evaluated["metrics"]["traditional"] == pytest.approx(overlap(said, human))
@@ -82,22 +80,12 @@ def test_figures_are_those_of_the_captions_in_the_same_file(
 def test_every_group_is_there_and_each_score_says_what_it_was_computed_by(
     folder: Path, evaluated: Evaluation
 ) -> None:
-    groups = [
-        "traditional",
-        "evaluators",
-        "retrieval",
-        "fluency",
-        "facts",
-        "drift from the base",
-    ]
+    groups = ["traditional", "evaluators", "retrieval", "fluency", "facts", "drift from the base"]
     assert list(evaluated["metrics"]) == groups
     digest = file_digest(folder / "tiny-version/training/evaluators.safetensors")
     for name, weight in (("clip_s", 2.5), ("pac_s", 2.0)):
         provenance = evaluated["evaluators"][name]
-        assert (provenance["evaluator_sha256"], provenance["weight"]) == (
-            digest,
-            weight,
-        )
+        assert (provenance["evaluator_sha256"], provenance["weight"]) == (digest, weight)
         assert provenance["prompt"] == ""
         assert provenance["libraries"]["torch"] == torch.__version__.split("+")[0]
     made_of = evaluated["made_of"]
@@ -212,34 +200,21 @@ def test_the_report_needs_nothing_else_and_shows_text_as_text(folder: Path, tmp_
         ({"a\0.jpg": ["a dog"]}, "is no name"),
         ({"a" * 5000: ["a dog"]}, "cannot be looked up"),
         ({"text.jpg": ["a dog"]}, "no picture that can be read"),
-        (
-            {"pictures": [{"file": "a.jpg"}]},
-            "entry without file, captions or known image id",
-        ),
+        ({"pictures": [{"file": "a.jpg"}]}, "entry without file, captions or known image id"),
         ({"pictures": ["a.jpg"]}, "entry without file, captions or known image id"),
         (
             {"pictures": [{"file": "a.jpg", "captions": ["a"], "scene": {"seed": 1}}]},
             "a scene that is none",
         ),
         (
-            {
-                "images": [{"id": 1, "file_name": "a.jpg"}],
-                "annotations": [{"image_id": 2}],
-            },
+            {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 2}]},
             "entry without file, captions or known image id",
         ),
-        (
-            {"images": [{"id": [], "file_name": "a.jpg"}], "annotations": []},
-            "entry without",
-        ),
+        ({"images": [{"id": [], "file_name": "a.jpg"}], "annotations": []}, "entry without"),
     ],
 )
 def test_data_that_cannot_be_used_is_named_in_one_sentence(
-    folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    content: Any,
-    said: str,
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: Any, said: str
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
@@ -260,12 +235,7 @@ def test_data_that_cannot_be_used_is_named_in_one_sentence(
 
 @pytest.mark.parametrize(
     "broken",
-    [
-        "missing",
-        "training/config.json",
-        "training/evaluators.safetensors",
-        "tokenizer.json",
-    ],
+    ["missing", "training/config.json", "training/evaluators.safetensors", "tokenizer.json"],
 )
 def test_a_folder_that_is_no_version_is_named_in_one_sentence(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: str

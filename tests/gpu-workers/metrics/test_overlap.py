@@ -55,11 +55,7 @@ def as_cocos(corpus: Corpus) -> tuple[dict[int, list[str]], dict[int, list[str]]
     )
 
 
-CORPORA = [
-    fixture(),
-    *(random_corpus(seed) for seed in range(5)),
-    random_corpus(9, images=1),
-]
+CORPORA = [fixture(), *(random_corpus(seed) for seed in range(5)), random_corpus(9, images=1)]
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
@@ -92,10 +88,7 @@ def test_the_fixture_gives_what_cocos_whole_chain_gives() -> None:
     for name, value in figures.items():
         assert value == pytest.approx(expected["figures"][name], abs=1e-3), name
     said, theirs = fixture()
-    for metric, mine in (
-        ("rouge_l", rouge_l(said, theirs)),
-        ("cider", cider_d(said, theirs)),
-    ):
+    for metric, mine in (("rouge_l", rouge_l(said, theirs)), ("cider", cider_d(said, theirs))):
         np.testing.assert_allclose(mine, expected["each"][metric], atol=1e-3, rtol=0)
 
 

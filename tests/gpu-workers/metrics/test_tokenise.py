@@ -24,10 +24,7 @@ def test_every_caption_of_the_fixture_has_cocos_tokens() -> None:
 @pytest.mark.parametrize(
     ("caption", "expected"),
     [
-        (
-            "A dog's bone isn't here; it's \"gone\".",
-            "a dog 's bone is n't here it 's gone",
-        ),
+        ("A dog's bone isn't here; it's \"gone\".", "a dog 's bone is n't here it 's gone"),
         ("I can't, won't and cannot do that", "i ca n't wo n't and can not do that"),
         ("gonna wanna gotta lemme gimme", "gon na wan na got ta lem me gim me"),
         ("'tis a dog, 'twas a cat", "'t is a dog 't was a cat"),
@@ -49,19 +46,13 @@ def test_every_caption_of_the_fixture_has_cocos_tokens() -> None:
             "mr. smith of the u.s. lives on st. john ave. now",
         ),
         ("no. way, but No. 5 and no. 7", "no way but no. 5 and no. 7"),
-        (
-            "AT&T R&B rock & roll &amp; black&white",
-            "at&t r&b rock & roll & black & white",
-        ),
+        ("AT&T R&B rock & roll &amp; black&white", "at&t r&b rock & roll & black & white"),
         ("“curly” ‘single’ don’t it’s", "curly single do n't it 's"),
         ("#1 fan of #hashtag @user", "# 1 fan of #hashtag @user"),
         ("the '90s and 1990's and 90s", "the '90s and 1990 's and 90s"),
         ("5'10\" tall, 6' wide", "5 10 tall 6 wide"),
         ("man,woman 1,2 1,200 a.b hello.World", "man woman 1,2 1,200 a.b hello.world"),
-        (
-            "it's o'clock, ma'am, rock'n'roll y'all",
-            "it 's o'clock ma'am rock 'n' roll y' all",
-        ),
+        ("it's o'clock, ma'am, rock'n'roll y'all", "it 's o'clock ma'am rock 'n' roll y' all"),
         ("½ cup at 30°", "1/2 cup at 30 °"),
         ("naïve café 日本 🐶", "naïve café 日本"),
         ("A wait – a long — wait…", "a wait a long wait"),

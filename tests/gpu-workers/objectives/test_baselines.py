@@ -100,8 +100,7 @@ def test_gradients_agree_with_finite_differences(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "objective",
-    [Xe(), Sft(), Dpo(0.2), Dico(0.2, 3.0, 1.0), BeamMeanScst(), GreedyScst()],
+    "objective", [Xe(), Sft(), Dpo(0.2), Dico(0.2, 3.0, 1.0), BeamMeanScst(), GreedyScst()]
 )
 def test_a_candidate_that_does_not_exist_counts_nowhere(objective: object) -> None:
     assert callable(objective)

@@ -14,28 +14,16 @@ import pytest
 import torch
 from dico.evaluators import http_judge
 from dico.evaluators.http_judge import JudgeError, PublicTransport, is_public
-from dico.evaluators.rewards import (
-    Captions,
-    RewardError,
-    evaluator_scores,
-    parse_reward,
-)
+from dico.evaluators.rewards import Captions, RewardError, evaluator_scores, parse_reward
 
-JUDGE = {
-    "type": "http_judge",
-    "url": "https://judge.example/scores",
-    "timeout_seconds": 0.5,
-}
+JUDGE = {"type": "http_judge", "url": "https://judge.example/scores", "timeout_seconds": 0.5}
 TEXTS = ["A cheap dog on a beach", "a dog", "cheap, CHEAP and half price"]
 
 
 def captions(transport: httpx.BaseTransport | None = None) -> Captions:
     scores = torch.tensor([0.5, 0.7, 0.9])
     return Captions(
-        TEXTS,
-        "ab" * 32,
-        {"pac_s": scores, "clip_s": 2 * scores},
-        transport or PublicTransport(),
+        TEXTS, "ab" * 32, {"pac_s": scores, "clip_s": 2 * scores}, transport or PublicTransport()
     )
 
 
@@ -49,10 +37,7 @@ def test_a_weighted_sum_by_hand() -> None:
         "sum": [
             {"type": "pac_s"},
             {"weight": -0.5, "reward": {"type": "length", "most": 4}},
-            {
-                "weight": -5,
-                "reward": {"type": "banned_words", "words": ["cheap", "Half Price"]},
-            },
+            {"weight": -5, "reward": {"type": "banned_words", "words": ["cheap", "Half Price"]}},
         ]
     }
     assert score(reward) == pytest.approx([0.5 - 1 - 5, 0.7, 0.9 - 0.5 - 15])
@@ -78,19 +63,10 @@ def test_a_word_within_another_is_not_banned() -> None:
         ({"type": "pac_s", "more": 1}, "$"),
         ({"sum": []}, "$.sum"),
         ({"sum": [{"type": "pac_s"}] * 17}, "$.sum"),
-        (
-            {"sum": [{"sum": [{"sum": [{"sum": [{"type": "pac_s"}]}]}]}]},
-            "$.sum[0].sum[0].sum[0]",
-        ),
-        (
-            {"sum": [{"weight": float("nan"), "reward": {"type": "pac_s"}}]},
-            "$.sum[0].weight",
-        ),
+        ({"sum": [{"sum": [{"sum": [{"sum": [{"type": "pac_s"}]}]}]}]}, "$.sum[0].sum[0].sum[0]"),
+        ({"sum": [{"weight": float("nan"), "reward": {"type": "pac_s"}}]}, "$.sum[0].weight"),
         ({"sum": [{"weight": True, "reward": {"type": "pac_s"}}]}, "$.sum[0].weight"),
-        (
-            {"sum": [{"weight": 10**400, "reward": {"type": "pac_s"}}]},
-            "$.sum[0].weight",
-        ),
+        ({"sum": [{"weight": 10**400, "reward": {"type": "pac_s"}}]}, "$.sum[0].weight"),
         ({"sum": [{"weight": 101, "reward": {"type": "pac_s"}}]}, "$.sum[0].weight"),
         ({"type": "length"}, "$"),
         ({"type": "length", "most": 0}, "$.most"),

@@ -8,13 +8,7 @@ from dico.captioner import CaptionerConfig, pad_captions
 from dico.evaluators.clip import Clip, ClipConfig, pac_score
 from dico.evaluators.scores import Scorer, harmonic_mean
 
-SIZES = {
-    "feature_width": 6,
-    "feature_tokens": 9,
-    "width": 8,
-    "heads": 2,
-    "vocab_size": 128,
-}
+SIZES = {"feature_width": 6, "feature_tokens": 9, "width": 8, "heads": 2, "vocab_size": 128}
 
 
 class Letters:
@@ -83,10 +77,4 @@ def test_every_score_says_what_it_was_computed_by(clip: Clip) -> None:
     said = Scorer.of("pac_s", clip, Letters(), "ab").provenance.to_json()
     assert (said["score"], said["weight"], said["clamped"]) == ("pac_s", 2.0, True)
     assert (said["prompt"], said["evaluator_sha256"]) == ("A photo depicts ", "ab")
-    assert set(said["libraries"]) == {
-        "python",
-        "torch",
-        "numpy",
-        "pillow",
-        "tokenizers",
-    }
+    assert set(said["libraries"]) == {"python", "torch", "numpy", "pillow", "tokenizers"}

@@ -91,10 +91,7 @@ def make_shards(folder: Path, count: int, shards: int, first: int = 0) -> Path:
     for number in range(first, first + count):
         path = pictures / f"{number}.jpg"
         path.write_bytes(jpeg(number))
-        captions = [
-            CAPTIONS[number % len(CAPTIONS)],
-            CAPTIONS[(number * 7 + 1) % len(CAPTIONS)],
-        ]
+        captions = [CAPTIONS[number % len(CAPTIONS)], CAPTIONS[(number * 7 + 1) % len(CAPTIONS)]]
         images.append(CaptionedImage(path.name, path, captions))
     write_shards(images, folder / "shards", shards=shards, skipped=Counter())
     return folder / "shards"

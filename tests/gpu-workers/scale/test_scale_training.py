@@ -19,12 +19,7 @@ from dico.evaluators.public_clip import PublicClip
 from dico.evaluators.public_storage import save_public_clip
 from dico.scale.config import SharedClip, parse_config
 from dico.scale.scoring import caption_logps
-from dico.scale.step import (
-    DicoSettings,
-    count_targets,
-    cross_entropy_sum,
-    on_policy_sum,
-)
+from dico.scale.step import DicoSettings, count_targets, cross_entropy_sum, on_policy_sum
 from dico.scale.training import learning_rate
 from dico.towers.vit import VisionTransformer, VitConfig
 from dico.train_cli import add_training_commands
@@ -66,11 +61,7 @@ class Training:
             "--config": path, "--data": self.data, "--validation": self.validation,
             "--out": self.folder / name, "--tokenizer": self.tokenizer,
         }  # fmt: skip
-        return [
-            "train",
-            *(str(part) for pair in paths.items() for part in pair),
-            *options,
-        ]
+        return ["train", *(str(part) for pair in paths.items() for part in pair), *options]
 
 
 @pytest.fixture(scope="module")
@@ -165,13 +156,7 @@ def test_reading_processes_and_a_full_feature_cache_change_nothing(
     training: Training, whole: Path
 ) -> None:
     cached = training.run(
-        "cached",
-        "--steps",
-        "7",
-        "--workers",
-        "2",
-        "--features",
-        str(whole / "features"),
+        "cached", "--steps", "7", "--workers", "2", "--features", str(whole / "features")
     )
     for stage in ("xe", "dico"):
         assert series(cached, stage) == series(whole, stage)
@@ -210,13 +195,7 @@ def test_a_checkpoint_of_another_training_is_refused(
     training: Training, whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = training.arguments(
-        "other",
-        "--stage",
-        "xe",
-        "--steps",
-        "8",
-        "--resume",
-        xe={"batch": 4, "micro_batch": 4},
+        "other", "--stage", "xe", "--steps", "8", "--resume", xe={"batch": 4, "micro_batch": 4}
     )
     arguments[arguments.index("--out") + 1] = str(whole)
     assert status(arguments) == 2
@@ -235,10 +214,7 @@ def test_a_checkpoint_of_another_training_is_refused(
     ],
 )
 def test_a_wrong_argument_is_one_sentence_and_status_two(
-    training: Training,
-    capsys: pytest.CaptureFixture[str],
-    options: list[str],
-    sentence: str,
+    training: Training, capsys: pytest.CaptureFixture[str], options: list[str], sentence: str
 ) -> None:
     assert status(training.arguments("wrong", *options)) == 2
     told = capsys.readouterr().err
@@ -248,12 +224,7 @@ def test_a_wrong_argument_is_one_sentence_and_status_two(
 
 def test_the_rate_warms_up_and_then_stays() -> None:
     recipe = parse_config(config()).xe  # 40 steps, of which 2 warm up
-    assert [learning_rate(recipe, step) for step in (0, 1, 2, 39)] == [
-        0.005,
-        0.01,
-        0.01,
-        0.01,
-    ]
+    assert [learning_rate(recipe, step) for step in (0, 1, 2, 39)] == [0.005, 0.01, 0.01, 0.01]
     constant = parse_config(config()).dico
     assert learning_rate(constant, 0) == constant.learning_rate
 

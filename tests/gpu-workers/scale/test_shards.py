@@ -32,9 +32,7 @@ def digests(items: list[Item]) -> list[str]:
     return [item.sha256 for item in items]
 
 
-def test_written_shards_are_read_back_whole_and_by_webdataset_itself(
-    tmp_path: Path,
-) -> None:
+def test_written_shards_are_read_back_whole_and_by_webdataset_itself(tmp_path: Path) -> None:
     shards = find_shards(make_shards(tmp_path, count=10, shards=3))
     ours = {}
     for path in shards:
@@ -49,9 +47,7 @@ def test_written_shards_are_read_back_whole_and_by_webdataset_itself(
     assert sorted(image for image, _ in ours.values()) == sorted(jpeg(n) for n in range(10))
 
 
-def test_the_same_pictures_give_the_same_shards_and_doubles_are_merged(
-    tmp_path: Path,
-) -> None:
+def test_the_same_pictures_give_the_same_shards_and_doubles_are_merged(tmp_path: Path) -> None:
     paths = [tmp_path / f"{n}.jpg" for n in (0, 1, 2)]
     for number, path in enumerate(paths):
         path.write_bytes(jpeg(min(number, 1)))  # the last two are one picture
@@ -62,10 +58,7 @@ def test_the_same_pictures_give_the_same_shards_and_doubles_are_merged(
     for name in ("000000.tar", "000001.tar"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     found = [s for p in find_shards(tmp_path / "a") for s in read_shard(p, skipped) if s]
-    assert sorted(s.captions for s in found) == [
-        ("caption 0",),
-        ("caption 1", "caption 2"),
-    ]
+    assert sorted(s.captions for s in found) == [("caption 0",), ("caption 1", "caption 2")]
     assert not skipped
 
 
@@ -122,10 +115,7 @@ def test_links_and_devices_are_skipped(tmp_path: Path) -> None:
             member = tarfile.TarInfo("odd.jpg")
             member.type, member.linkname = kind, "/etc/passwd"
             archive.addfile(member)
-    assert read(tmp_path / "0.tar") == (
-        [],
-        Counter({"a member that is not a plain file": 3}),
-    )
+    assert read(tmp_path / "0.tar") == ([], Counter({"a member that is not a plain file": 3}))
 
 
 def test_a_shard_that_breaks_off_keeps_the_samples_before(tmp_path: Path) -> None:
@@ -157,9 +147,7 @@ def test_a_lane_without_usable_samples_is_an_error_and_not_an_endless_search(
         next(read_items(reading([shard], 1), [Position()]))
 
 
-def test_each_pass_over_a_lane_shows_every_image_and_the_next_caption(
-    tmp_path: Path,
-) -> None:
+def test_each_pass_over_a_lane_shows_every_image_and_the_next_caption(tmp_path: Path) -> None:
     shards = find_shards(make_shards(tmp_path, count=12, shards=4))
     items = list(islice(read_items(reading(shards, 2), [Position()] * 2), 24))
     first, second = items[:12], items[12:]

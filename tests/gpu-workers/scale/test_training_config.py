@@ -18,22 +18,10 @@ def test_the_papers_configuration_has_the_papers_numbers() -> None:
     paper = load_config(PAPER)
     assert isinstance(paper.tower, VitConfig)
     assert (paper.tower.feature_tokens, paper.tower.feature_width) == (257, 1024)
-    assert (paper.xe.batch, paper.xe.micro_batch, paper.xe.learning_rate) == (
-        1024,
-        64,
-        2.5e-4,
-    )
-    assert (paper.dico.batch, paper.dico.micro_batch, paper.dico.learning_rate) == (
-        16,
-        8,
-        1e-6,
-    )
+    assert (paper.xe.batch, paper.xe.micro_batch, paper.xe.learning_rate) == (1024, 64, 2.5e-4)
+    assert (paper.dico.batch, paper.dico.micro_batch, paper.dico.learning_rate) == (16, 8, 1e-6)
     assert (paper.xe.max_steps, paper.dico.max_steps) == (10_000, 250_000)
-    assert (paper.adam.beta1, paper.adam.beta2, paper.adam.weight_decay) == (
-        0.9,
-        0.999,
-        0,
-    )
+    assert (paper.adam.beta1, paper.adam.beta2, paper.adam.weight_decay) == (0.9, 0.999, 0)
     assert (paper.objective.beta, paper.objective.tau) == (0.2, 300)
     assert (paper.objective.num_beams, paper.objective.max_new_tokens) == (5, 29)
 
@@ -60,18 +48,12 @@ def test_the_papers_captioner_has_the_papers_parameters() -> None:
         ({"captioner": {"heads": 3}}, "captioner.heads has to divide"),
         ({"evaluator": {"eos_id": 7}}, "differ in eos_id"),
         ({"evaluator": PUBLIC["evaluator"]}, "needs a vit tower with class_token"),
-        (
-            {**PUBLIC, "captioner": {"feature_tokens": 5, "vocab_size": 302}},
-            "vocab_size",
-        ),
+        ({**PUBLIC, "captioner": {"feature_tokens": 5, "vocab_size": 302}}, "vocab_size"),
         ({"evaluator": {"type": "clip"}}, "type is one of public-clip, scenes-clip"),
         ({"evaluator": {"max_tokens": 6}}, "evaluator.max_tokens is too small"),
         ({"xe": {"micro_batch": 3}}, "xe: micro_batch has to divide batch"),
         ({"dico": {"learning_rate": 0}}, "dico: learning_rate is positive"),
-        (
-            {"dico": {"learning_rate": float("inf")}},
-            "learning_rate is not of type float",
-        ),
+        ({"dico": {"learning_rate": float("inf")}}, "learning_rate is not of type float"),
         ({"adam": {"beta2": 1.0}}, "adam: beta1 and beta2"),
         ({"objective": {"num_beams": 1}}, "num_beams is at least 2"),
         ({"objective": []}, "objective is not an object"),
