@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from dico.material import Material, features_of
 from dico.objective import Outcome, Per, Scored
 from dico.preferences import rewards
 from dico.settings import Settings
-from dico.update import Example, StepReport, dico_update, fixed_lists
+from dico.update import Example, dico_update, fixed_lists
 
 from learning.world import Shown
 
@@ -46,7 +46,6 @@ def train_kto_like(
     base: BaseVersion,
     settings: Settings,
     seed: int,
-    on_step: Callable[[StepReport], None] = lambda step: None,
 ) -> Captioner:
     """As many captions a step as DiCO's lists have, each one rated."""
     examples: list[Example] = []
@@ -70,12 +69,11 @@ def train_kto_like(
         update,
         seed=seed,
         objective=KtoLike(update.beta),
-        on_step=on_step,
     )
 
 
 def reranked(
-    base: BaseVersion, learnt: Learnt, settings: Settings, shown: list[Shown]
+    base: BaseVersion, learnt: Learnt, settings: Settings, shown: Sequence[Shown]
 ) -> list[str]:
     """The candidate of the base that the thumbs' reward likes best; nothing is trained.
 

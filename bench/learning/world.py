@@ -23,6 +23,7 @@ from dico.evaluators.clip import pac_score
 from dico.job import candidate_maker
 from dico.material import AT_ONCE, Material, join_thumbs
 from dico.pixels import load_pixels
+from dico.pretraining.measure import said_figures
 from dico.pretraining.tower import HELD_OUT_SEED
 from dico.quality import best_captions
 from dico.settings import settle
@@ -202,28 +203,18 @@ def judge(
     """Judges captions of pictures that nobody rated."""
     checks = [check(text, each.scene) for text, each in zip(said, shown, strict=True)]
     pleased = [approves(taste, text, each.scene) for text, each in zip(said, shown, strict=True)]
-    groups = sum(len(each.scene.groups) for each in shown)
-    named = sum(
-        len({m.kind for m in c.parsed.mentions} & {g.kind for g in each.scene.groups})
-        for c, each in zip(checks, shown, strict=True)
-        if c.parsed is not None
-    )
+    figures = said_figures(checks, [each.scene for each in shown])
     claims = sum(len(c.facts) for c in checks)
     count = len(shown)
     return Judgement(
         approval=sum(pleased) / count,
         facts_right=sum(c.clean for c in checks) / count,
         facts_wrong=sum(c.n_wrong for c in checks) / max(claims, 1),
-        grammatical=sum(c.grammatical and not _names_twice(c.parsed) for c in checks) / count,
-        recall=named / groups,
+        grammatical=figures["once"],
+        recall=figures["kinds_recalled"],
         words=sum(len(text.split()) for text in said) / count,
         pac_s=_mean_pac(base, said, shown),
     )
-
-
-def _names_twice(parsed: object) -> bool:
-    kinds = [mention.kind for mention in parsed.mentions]  # type: ignore[attr-defined]
-    return len(set(kinds)) < len(kinds)
 
 
 @torch.no_grad()

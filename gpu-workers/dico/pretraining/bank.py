@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from scenes.composer import TRAINING_STYLES, draw_scene, style_of
 from scenes.grammar import human_captions
-from scenes.sampler import sample_scene
+from scenes.sampler import sample_scene, union_box
+from scenes.scene import Group, Scene
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -22,6 +24,18 @@ from dico.tower import Tower
 
 BANK_SEED = 100_000_000
 BATCH = 64
+
+
+@cache
+def bank_scene(row: int) -> Scene:
+    """The scene of a row of the bank."""
+    return sample_scene(BANK_SEED + row)
+
+
+def centre_of(group: Group) -> tuple[float, float]:
+    """Column and row of a group's centre, -1 to 1 from left to right and from top to bottom."""
+    left, top, right, bottom = union_box(group)
+    return left + right - 1, top + bottom - 1
 
 
 class Bank:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from scenes.kinds import KINDS
 from scenes.lexicon import kind_forms
-from scenes.sampler import sample_scene, union_box
 from scenes.scene import Scene
 from torch import Tensor, nn
 
 from dico.captioner import Captioner, CaptionerConfig, pad_captions, token_logps
-from dico.pretraining.bank import BANK_SEED, Bank
+from dico.pretraining.bank import Bank, bank_scene, centre_of
 from dico.pretraining.clock import FURTHER, Budget, warm_cosine
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower
@@ -72,7 +70,7 @@ class PlacedNoun:
 
     Attributes:
         token: Index among the caption's tokens.
-        centre: Column and row, -1 to 1 from left to right and from top to bottom.
+        centre: As `dico.pretraining.bank.centre_of` gives it.
     """
 
     token: int
@@ -83,13 +81,11 @@ def placed_nouns(tokens: list[int], scene: Scene, tokenizer: Tokenizer) -> list[
     """Every first mention of a thing of the scene in a caption of it."""
     found: list[PlacedNoun] = []
     for group in scene.groups:
-        left, top, right, bottom = union_box(group)
         for form in kind_forms()[group.kind]:
             name = tokenizer.encode(f" {form}")
             starts = [i for i in range(len(tokens)) if tokens[i : i + len(name)] == name]
             if starts:
-                centre = (left + right - 1, top + bottom - 1)
-                found.append(PlacedNoun(starts[0] + len(name) - 1, centre))
+                found.append(PlacedNoun(starts[0] + len(name) - 1, centre_of(group)))
                 break
     return found
 
@@ -187,11 +183,6 @@ def batches_of_like_length(
             yield np.array([row for _, row, _ in part]), [c for _, _, own in part for c in own]
 
 
-@cache
-def _scene(row: int) -> Scene:
-    return sample_scene(BANK_SEED + row)
-
-
 def train_captioner(
     folder: Path,
     tower: Tower,
@@ -269,7 +260,9 @@ def train_captioner(
         again = repetition_loss(logits, labels, is_kind, config.pad_id)
         place = places.loss(
             [
-                placed_nouns(caption, _scene(int(rows[number // captions_per_image])), tokenizer)
+                placed_nouns(
+                    caption, bank_scene(int(rows[number // captions_per_image])), tokenizer
+                )
                 for number, caption in enumerate(captions)
             ]
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from functools import cache
 from itertools import cycle
 from pathlib import Path
 
@@ -13,14 +12,13 @@ import torch
 import torch.nn.functional as F
 from scenes.grammar import caption
 from scenes.kinds import KINDS
-from scenes.sampler import sample_scene, union_box
 from scenes.scene import Scene
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from dico.captioner import CaptionerConfig, pad_captions
 from dico.evaluators.clip import Clip, ClipConfig
-from dico.pretraining.bank import BANK_SEED, Bank
+from dico.pretraining.bank import Bank, bank_scene, centre_of
 from dico.pretraining.clock import Budget, warm_cosine
 from dico.pretraining.corruptions import ERRORS, Corruptor, Error
 from dico.tokenizer import Tokenizer
@@ -97,11 +95,6 @@ def pool_by_length(clip: Clip, tokens: Tensor, parts: int = 6) -> Tensor:
     return torch.cat(pooled)[order.argsort()]
 
 
-@cache
-def _scene(row: int) -> Scene:
-    return sample_scene(BANK_SEED + row)
-
-
 class LayoutReader(nn.Module):
     """Reads off both pooled halves where the things are; thrown away after training.
 
@@ -142,8 +135,7 @@ class LayoutReader(nn.Module):
         """The layout code of a scene, [2 * width]."""
         code = torch.zeros(2, self._width)
         for group in scene.groups:
-            left, top, right, bottom = union_box(group)
-            place = torch.tensor([left + right - 1, top + bottom - 1])
+            place = torch.tensor(centre_of(group))
             code += place[:, None] * self._codes[group.kind]
         return code.flatten()
 
@@ -172,7 +164,7 @@ class TextStream(IterableDataset[tuple[Tensor, Tensor]]):
             step += 1
 
     def _texts(self, row: int, step: int) -> list[str]:
-        scene, rng = _scene(row), random.Random(f"{self._seed}/{step}/{row}")
+        scene, rng = bank_scene(row), random.Random(f"{self._seed}/{step}/{row}")
         first, second = caption(scene, rng), caption(scene, rng)
         return [first, second, *corruptions(Corruptor(scene, first), rng)]
 
@@ -272,7 +264,7 @@ def train_clip(
         texts = clip.project_texts(read).view(batch, 1 + CORRUPTED, -1)
         matching = contrastive_loss(images, texts[:, 0], clip.logit_scale)
         errors = corruption_loss(images, texts[:, 0], texts[:, 1:], clip.logit_scale)
-        scenes = [_scene(row) for row in rows.tolist()]
+        scenes = [bank_scene(row) for row in rows.tolist()]
         layout = reader.loss(seen, read.view(batch, 1 + CORRUPTED, -1)[:, 0], scenes)
         optimiser.zero_grad()
         (matching + errors + LAYOUT_WEIGHT * layout).backward()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoint_examples import (
+    VISION,
     WORDS,
     Authors,
     blip,
@@ -28,10 +29,6 @@ from dico.tokenizer import Tokenizer
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-VISION_CONFIG = {
-    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "image_size": 32, "patch_size": 16,
-}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +45,7 @@ def write_clip(folder: Path) -> Path:
 
 def write_authors(folder: Path) -> None:
     size = write_clip_tokenizer(folder)
-    Authors(size, shake(CLIPVisionModel(CLIPVisionConfig(**VISION_CONFIG)))).save(folder)
+    Authors(size, shake(CLIPVisionModel(CLIPVisionConfig(**VISION)))).save(folder)
 
 
 def write_hf(folder: Path) -> None:
