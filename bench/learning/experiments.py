@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,21 +69,32 @@ class Experiment:
         )
 
 
+Says = Callable[[Sequence[Shown]], list[str]]
+
+
+def base_says(shown: Sequence[Shown]) -> list[str]:
+    """What serves before anything was learnt."""
+    return [each.base_caption for each in shown]
+
+
+def policy_says(world: World, policy: Captioner, shown: Sequence[Shown]) -> list[str]:
+    """The captions of a trained policy."""
+    return captions(world.base, policy, [each.features for each in shown])
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one job of an experiment came to.
 
     Attributes:
-        policy: None where nothing was trained: rejected before, or reranked.
-        learnt: What the thumbs say; None where the job was rejected for them.
+        says: The captions of pictures that it would serve; None where the thumbs were rejected.
         verdict: "passed", "rejected" by the gate, or the code of the rejection.
         reasons: Of a rejection.
         seconds: From thumbs to policy, candidates included.
         evaluation: The job's held-out figures.
     """
 
-    policy: Captioner | None
-    learnt: Learnt | None
+    says: Says | None
     verdict: str
     reasons: list[str]
     seconds: float
@@ -97,11 +110,12 @@ def run_job(world: World, material: Material, experiment: Experiment, images: in
         learnt = learn_preferences(material, world.base)
         if experiment.recipe == RERANK:  # there is no version that a gate could judge
             seconds = time.monotonic() - started + drawing
-            return Outcome(None, learnt, "passed", [], seconds, None)
+            says = partial(reranked, world.base, learnt, settings)
+            return Outcome(says, "passed", [], seconds, None)
         policy = train_policy(world, material, learnt, settings, experiment)
     except Rejection as rejection:
         seconds = time.monotonic() - started + drawing
-        return Outcome(None, None, rejection.code, [str(rejection)], seconds, None)
+        return Outcome(None, rejection.code, [str(rejection)], seconds, None)
     held_out = material.side("held_out")
     shown = caption_both_ways(
         world.base,
@@ -114,7 +128,8 @@ def run_job(world: World, material: Material, experiment: Experiment, images: in
     evaluation = evaluate(material, quality, learnt, world.base)
     seconds = time.monotonic() - started + drawing
     gate = gate_of(evaluation)
-    return Outcome(policy, learnt, gate["verdict"], gate["reasons"], seconds, evaluation)
+    says = partial(policy_says, world, policy)
+    return Outcome(says, gate["verdict"], gate["reasons"], seconds, evaluation)
 
 
 def gate_of(evaluation: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +186,7 @@ def run(world: World, experiment: Experiment, fresh: int) -> list[dict[str, Any]
     """Runs an experiment; one row for each round."""
     taste = TASTES[experiment.taste]
     unseen = world.pictures(FRESH, fresh)
-    before = judge(world.base, taste, [each.base_caption for each in unseen], unseen)
+    before = judge(world.base, taste, base_says(unseen), unseen)
     viewers = Viewers(
         taste,
         experiment.seed,
@@ -182,30 +197,21 @@ def run(world: World, experiment: Experiment, fresh: int) -> list[dict[str, Any]
     portion = experiment.thumbs // experiment.rounds
     shown: list[Shown] = []
     ratings: list[tuple[Rating, ...]] = []
-    serving, seconds = world.base.captioner, 0.0
+    serving, seconds = base_says, 0.0
     rows: list[dict[str, Any]] = []
     last: Judgement = before
     for number in range(experiment.rounds):
         new = world.pictures(experiment.seed * 10_000 + number * portion, portion)
-        said = (
-            [each.base_caption for each in new]
-            if serving is world.base.captioner
-            else captions(world.base, serving, [each.features for each in new])
-        )
+        said = serving(new)
         ratings += viewers.rate(new, said)
         shown += new
         outcome = run_job(world, world.material(shown, ratings), experiment, len(shown))
         seconds += outcome.seconds
         trained = last
-        if experiment.recipe == RERANK and outcome.learnt is not None:
-            settings = settings_of(experiment, len(shown))
-            after = reranked(world.base, outcome.learnt, settings, unseen)
-            last = trained = judge(world.base, taste, after, unseen)
-        if outcome.policy is not None:
-            after = captions(world.base, outcome.policy, [each.features for each in unseen])
-            trained = judge(world.base, taste, after, unseen)
+        if outcome.says is not None:
+            trained = judge(world.base, taste, outcome.says(unseen), unseen)
             if outcome.verdict == "passed":
-                serving, last = outcome.policy, trained
+                serving, last = outcome.says, trained
         rows.append(
             row_of(experiment, number + 1, portion, before, last, trained, outcome, seconds)
         )
