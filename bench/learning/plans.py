@@ -5,7 +5,7 @@ from __future__ import annotations
 from learning.experiments import Experiment
 
 # Each of them the evaluator alone moves down; base approval .1-.5 and oracle above .8.
-TASTES = ("there", "medium", "brief", "no-setting")
+TASTES = ("there", "medium", "brief", "setting-first")
 PLANS = (
     "headline", "evaluator", "rounds", "corrections", "adversarial", "baselines", "thumbs", "noise",
 )  # fmt: skip

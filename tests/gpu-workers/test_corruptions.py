@@ -7,7 +7,7 @@ from functools import cache
 from itertools import pairwise
 
 import pytest
-from dico.pretraining.corruptions import ERRORS, Corruptor, Error, corrupted_caption
+from dico.pretraining.corruptions import ERRORS, Corruptor, Error
 from scenes.checker import check, repeats
 from scenes.grammar import caption
 from scenes.lexicon import MAX_TOKENS, tokens_of
@@ -31,7 +31,7 @@ def written(error: Error) -> list[tuple[Scene, str, str]]:
     for seed in range(150):
         scene = sample_scene(seed)
         truth = caption(scene, random.Random(seed))
-        wrong = corrupted_caption(scene, truth, error, seed)
+        wrong = Corruptor(scene, truth).corrupted(error, seed)
         if wrong is not None:
             found.append((scene, truth, wrong))
     return found
@@ -86,8 +86,8 @@ def test_where_nothing_is_coloured_or_related_there_is_no_such_error() -> None:
 def test_the_seed_decides_the_corruption(error: Error) -> None:
     """Twice the same, and over several seeds not always the same."""
     scene, truth, _ = written(error)[0]
-    texts = [corrupted_caption(scene, truth, error, seed) for seed in range(12)]
-    assert texts == [corrupted_caption(scene, truth, error, seed) for seed in range(12)]
+    texts = [Corruptor(scene, truth).corrupted(error, seed) for seed in range(12)]
+    assert texts == [Corruptor(scene, truth).corrupted(error, seed) for seed in range(12)]
     assert len(set(texts)) > 1
 
 
@@ -121,4 +121,4 @@ def test_most_repetitions_name_a_kind_again() -> None:
 def test_what_the_grammar_did_not_write_is_refused() -> None:
     """There is nothing to corrupt in it."""
     with pytest.raises(ValueError, match="not a caption"):
-        corrupted_caption(sample_scene(1), "dog a", "cut", 0)
+        Corruptor(sample_scene(1), "dog a")

@@ -231,25 +231,6 @@ class Corruptor:
         return _spans(self._tokens, [words.split()])[0]
 
 
-def corrupted_caption(scene: Scene, caption: str, error: Error, seed: int) -> str | None:
-    """A true caption with one error of that name in it.
-
-    Args:
-        scene: What the caption is true of.
-        caption: One that `scenes.grammar.caption` wrote for it.
-        error: Name of the error.
-        seed: Decides which of the errors of that name; the same on every machine.
-
-    Returns:
-        A caption that the checker does not find clean, at most `MAX_TOKENS` long; None where the
-        scene or the caption offers no such error.
-
-    Raises:
-        ValueError: The caption is not a sentence of the grammar.
-    """
-    return Corruptor(scene, caption).corrupted(error, seed)
-
-
 def _has(error: Error, found: Check) -> bool:
     """Whether the checker finds this error and, for an error of fact, no other."""
     if error == "cut":
