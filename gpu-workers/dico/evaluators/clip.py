@@ -28,6 +28,7 @@ class ClipConfig:
     heads: int = 4
     ffn: int = 256
     text_layers: int = 2
+    text_reach: int = 6
     moments: int = 6
     vocab_size: int = 1024
     max_tokens: int = 34
@@ -37,20 +38,22 @@ class ClipConfig:
 
 
 class Neighbours(nn.Module):
-    """Adds to each token what it and its neighbours are together: a product of two views of them.
+    """The product of each token with what stands around it, before it and after it apart.
 
-    Attention finds words wherever they stand; this sees the doubled word, the swap and the cut.
+    "left of" after a noun puts it to the left and before a noun to the right: a product of noun
+    and direction, which attention would first have to build. The doubled word, the swap and the
+    cut are products too.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, reach: int) -> None:
+        """Args: width: of a token, d; reach: how many tokens are seen on either side."""
         super().__init__()
-        self.views = nn.Conv1d(width, 2 * width, 3, padding=1)
-        self.output = nn.Linear(width, width)
+        self.own = nn.Linear(width, width)
+        self.around = nn.Conv1d(width, width, 2 * reach + 1, padding=reach)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, T, d] -> [N, T, d]."""
-        first, second = self.views(x.transpose(1, 2)).transpose(1, 2).chunk(2, dim=-1)
-        return x + self.output(first * second)
+        return self.own(x) * self.around(x.transpose(1, 2)).transpose(1, 2)
 
 
 class Clip(nn.Module):
@@ -74,20 +77,27 @@ class Clip(nn.Module):
         moments = min(config.moments, config.feature_tokens)  # a grid has no more waves than cells
         self.image_moments = nn.Parameter(waves(moments, config.feature_tokens))
         self.image_projection = nn.Linear(width, width, bias=False)
-        self.image_layout_projection = nn.Linear((1 + moments) * width, width, bias=False)
+        # What is seen, weighed left against right and top against bottom; not through attention,
+        # which tells every cell what lies in the others.
+        sides = waves(min(3, config.feature_tokens), config.feature_tokens)[1:]
+        self.register_buffer("side_waves", sides, persistent=False)
+        self.image_sides = nn.Linear(config.feature_width, width, bias=False)
+        pooled = (1 + moments + len(sides)) * width
+        self.image_layout_projection = nn.Linear(pooled, width, bias=False)
         self.token_embedding = nn.Embedding(config.vocab_size, width)
         self.text_positions = nn.Parameter(torch.randn(config.max_tokens, width) * 0.3)
-        self.text_neighbours = Neighbours(width)
+        self.text_neighbours = Neighbours(width, config.text_reach)
+        self.text_pairs = nn.Linear(width, width)
         self.text_layers = nn.ModuleList(
             EncoderLayer(width, config.heads, config.ffn) for _ in range(config.text_layers)
         )
         self.text_norm = nn.LayerNorm(width)
         self.text_projection = nn.Linear(width, width, bias=False)
-        self.text_layout_projection = nn.Linear(2 * width, width, bias=False)
+        self.text_layout_projection = nn.Linear(3 * width, width, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(2.66))
 
     def pool_images(self, features: Tensor) -> Tensor:
-        """Tower features [B, S, F] -> what the projections see, [B, (1 + moments) * width]."""
+        """Tower features [B, S, F] -> what the projections see, [B, (1 + moments + 2) * width]."""
         x = self.image_layer(self.image_input(features) + self.image_positions)
         key, value = self.image_key_value(x).chunk(2, dim=-1)
         query = split_heads(self.image_query.expand(x.shape[0], -1, -1), self.config.heads)
@@ -95,19 +105,31 @@ class Clip(nn.Module):
         pooled = attend(query, split_heads(key, heads), split_heads(value, heads)).squeeze(1)
         moments = (self.image_moments @ x).flatten(1)  # [B, moments * width]
         moments = F.layer_norm(moments, moments.shape[1:])
-        return torch.cat([self.image_norm(pooled), moments], dim=1)
+        return torch.cat([self.image_norm(pooled), moments, self.pool_sides(features)], dim=1)
+
+    def pool_sides(self, features: Tensor) -> Tensor:
+        """What lies left rather than right, and below rather than above, [B, 2 * width]."""
+        sides = (self.side_waves @ self.image_sides(features)).flatten(1)
+        return F.layer_norm(sides, sides.shape[1:])
 
     def pool_texts(self, tokens: Tensor) -> Tensor:
-        """Token ids [N, T], w1 .. wn EOS PAD .. -> what the projections see, [N, 2 * width]."""
+        """Token ids [N, T], w1 .. wn EOS PAD .. -> what the projections see, [N, 3 * width]."""
         visible = tokens != self.config.pad_id  # [N, T]
+        pairs, layout = self.pool_neighbours(tokens)
         x = self.token_embedding(tokens) + self.text_positions[: tokens.shape[1]]
-        x = self.text_neighbours(x * visible[..., None])
+        x = x + self.text_pairs(pairs)
         for layer in self.text_layers:
             x = layer(x, visible[:, None, None, :])
         end = (tokens == self.config.eos_id).int().argmax(dim=1)
         last = self.text_norm(x[torch.arange(len(x), device=x.device), end])
         mean = (x * visible[..., None]).sum(dim=1) / visible.sum(dim=1, keepdim=True)
-        return torch.cat([last, mean], dim=1)
+        return torch.cat([last, mean, layout], dim=1)
+
+    def pool_neighbours(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Products of neighbouring words [N, T, width], and their normalised sum [N, width]."""
+        visible = (tokens != self.config.pad_id)[..., None]  # [N, T, 1]
+        pairs = self.text_neighbours(self.token_embedding(tokens) * visible) * visible
+        return pairs, F.layer_norm(pairs.sum(dim=1), pairs.shape[2:])
 
     def project_images(self, pooled: Tensor) -> Tensor:
         """What `pool_images` gives -> unit vectors [B, 2 * width]."""

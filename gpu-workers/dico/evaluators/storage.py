@@ -7,7 +7,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -22,7 +21,6 @@ _PROJECTIONS = tuple(
         "text_layout_projection",
     )
 )
-_LAYOUT = ("image_moments", "image_layout_", "text_layout_", "text_neighbours.")
 
 
 def save_evaluators(path: Path, clip: Clip, pac: Clip) -> None:
@@ -51,14 +49,8 @@ def load_evaluators(path: Path) -> tuple[Clip, Clip]:
     shared = {k.removeprefix("clip."): v for k, v in tensors.items() if k.startswith("clip.")}
     own = {k.removeprefix("pac."): v for k, v in tensors.items() if k.startswith("pac.")}
     clip, pac = Clip(config), Clip(config)
-    # A file of before the layout half existed scores as it did: without that half.
-    absent = {
-        name: torch.zeros_like(value)
-        for name, value in clip.state_dict().items()
-        if name.startswith(_LAYOUT)
-    }
-    clip.load_state_dict(absent | shared)
-    pac.load_state_dict(absent | shared | own)
+    clip.load_state_dict(shared)
+    pac.load_state_dict(shared | own)
     return clip.eval().requires_grad_(False), pac.eval().requires_grad_(False)
 
 

@@ -20,8 +20,8 @@ from dico.pretraining.clock import FURTHER, Budget, warm_cosine
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower
 
-# Weight of the penalty on naming a thing again; small, for cross-entropy does most of it.
-REPETITION_WEIGHT = 0.5
+# Weight of the penalty on naming a thing again.
+REPETITION_WEIGHT = 2.0
 # Weight of telling where a thing lies that has just been named.
 PLACE_WEIGHT = 1.0
 # Pictures from which batches of like length are cut: padding would be two fifths of the work.
