@@ -11,17 +11,10 @@ import torch
 from dico.evaluators.clip import Clip, ClipConfig, Neighbours, waves
 from dico.evaluators.storage import load_evaluators, save_evaluators
 from dico.pretraining.bank import Bank, bank_scene, build_bank
-from dico.pretraining.evaluators import (
-    CORRUPTED,
-    RelationStream,
-    TextStream,
-    contrastive_loss,
-    corruption_loss,
-    evaluator_tokens,
-    learn_layout,
-    pool_by_length,
-)
+from dico.pretraining.evaluators import contrastive_loss, corruption_loss, pool_by_length
+from dico.pretraining.layout import learn_layout
 from dico.pretraining.measure import measure_evaluator
+from dico.pretraining.streams import CORRUPTED, RelationStream, TextStream, evaluator_tokens
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower, TowerConfig
 from safetensors.torch import save_file

@@ -17,7 +17,7 @@ from scenes.scene import Scene
 from dico.captioner import Captioner
 from dico.evaluators.clip import Clip
 from dico.pretraining.corruptions import ERRORS, Corruptor
-from dico.pretraining.evaluators import evaluator_tokens
+from dico.pretraining.streams import evaluator_tokens
 from dico.pretraining.tower import HELD_OUT_SEED, normalise, to_pixels
 from dico.search import beam_search
 from dico.tokenizer import Tokenizer
