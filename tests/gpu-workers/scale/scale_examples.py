@@ -31,7 +31,7 @@ CONFIG: dict[str, Any] = {
     "evaluator": {
         "type": "scenes-clip",
         "feature_width": 12, "feature_tokens": 4, "width": 8, "heads": 2, "ffn": 8,
-        "text_layers": 1, "moments": 3, "vocab_size": 300, "max_tokens": 40,
+        "text_layers": 1, "text_reach": 3, "moments": 3, "vocab_size": 300, "max_tokens": 40,
         "bos_id": 0, "eos_id": 1, "pad_id": 2,
     },
     "adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0},
