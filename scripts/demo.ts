@@ -29,6 +29,7 @@ const { values: options } = parseArgs({
     url: { type: "string", default: "http://127.0.0.1:8787" },
   },
 });
+const dataDir = process.env["DATA_DIR"] ?? ".data"; // as scripts/serve.ts has it
 const seed = Number(options.seed);
 const seconds: Record<string, number> = {};
 
@@ -69,7 +70,7 @@ async function ensureService(): Promise<ChildProcess | undefined> {
 /** The service has published its base once a caption request would work. */
 async function hasDemoKey(): Promise<boolean> {
   if (!(await isServing())) return false;
-  return readFile(".data/demo.json", "utf8").then(
+  return readFile(join(dataDir, "demo.json"), "utf8").then(
     () => true,
     () => false,
   );
@@ -78,7 +79,7 @@ async function hasDemoKey(): Promise<boolean> {
 async function adminToken(): Promise<string> {
   const given = process.env["ADMIN_TOKEN"];
   if (given) return given;
-  const { admin_token } = JSON.parse(await readFile(".data/secrets.json", "utf8")) as { admin_token: string };
+  const { admin_token } = JSON.parse(await readFile(join(dataDir, "secrets.json"), "utf8")) as { admin_token: string };
   return admin_token;
 }
 
