@@ -108,7 +108,7 @@ class Clip(nn.Module):
         return torch.cat([self.image_norm(pooled), moments, self.pool_sides(features)], dim=1)
 
     def pool_sides(self, features: Tensor) -> Tensor:
-        """What lies left rather than right, and below rather than above, [B, 2 * width]."""
+        """What lies left rather than right, and above rather than below, [B, 2 * width]."""
         sides = (self.side_waves @ self.image_sides(features)).flatten(1)
         return F.layer_norm(sides, sides.shape[1:])
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dico.captioner import Captioner, CaptionerConfig, pad_captions, token_logps
 from dico.pretraining.bank import Bank, bank_scene, centre_of
-from dico.pretraining.clock import FURTHER, Budget, warm_cosine
+from dico.pretraining.clock import FURTHER, Budget, RunningMeans, warm_cosine
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower
 
@@ -247,10 +247,8 @@ def train_captioner(
     batches = batches_of_like_length(
         tokens, batch, captions_per_image, np.random.default_rng((seed, budget.step))
     )
-    average = {"loss": 0.0, "again": 0.0, "place": 0.0}
-    for share in budget.steps(
-        report=lambda: " ".join(f"{name} {value:.5f}" for name, value in average.items())
-    ):
+    means = RunningMeans()
+    for share in budget.steps(report=lambda: str(means)):
         rows, captions = next(batches)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * warm_cosine(share)
@@ -270,8 +268,5 @@ def train_captioner(
         (loss + REPETITION_WEIGHT * again + PLACE_WEIGHT * place).backward()
         nn.utils.clip_grad_norm_(captioner.parameters(), 1.0)
         optimiser.step()
-        for name, value in (("loss", loss), ("again", again), ("place", place)):
-            average[name] += (0.02 if average[name] else 1.0) * (
-                float(value.detach()) - average[name]
-            )
+        means.add({"loss": loss, "again": again, "place": place})
     return captioner.eval()

@@ -59,6 +59,24 @@ class Budget:
         os.replace(partial, self._path)
 
 
+class RunningMeans:
+    """Exponential means of figures over some fifty steps, for a line of progress."""
+
+    def __init__(self) -> None:
+        self._means: dict[str, float] = {}
+
+    def add(self, figures: dict[str, torch.Tensor]) -> None:
+        """Counts one step; a name's first value is its first mean."""
+        for name, figure in figures.items():
+            value = float(figure.detach())
+            mean = self._means.get(name, value)
+            self._means[name] = mean + 0.02 * (value - mean)
+
+    def __str__(self) -> str:
+        """Names and means, in the order in which they came."""
+        return " ".join(f"{name} {value:.5f}" for name, value in self._means.items())
+
+
 def warm_cosine(share: float, warm_up: float = 0.03) -> float:
     """Factor on the learning rate: linear warm-up, then a cosine down to 2 %."""
     if share < warm_up:

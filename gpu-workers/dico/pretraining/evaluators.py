@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dico.evaluators.clip import Clip, ClipConfig
 from dico.pretraining.bank import Bank
-from dico.pretraining.clock import Budget, warm_cosine
+from dico.pretraining.clock import Budget, RunningMeans, warm_cosine
 from dico.pretraining.layout import learn_layout
 from dico.pretraining.streams import CORRUPTED, MAX_TOKENS, TextStream, batches_of
 from dico.tokenizer import Tokenizer
@@ -112,10 +112,8 @@ def train_clip(
     batches = batches_of(
         TextStream(tokenizer, count=count, batch=batch, seed=seed, step=budget.step)
     )
-    average = {"batch": 0.0, "errors": 0.0}
-    for share in budget.steps(
-        report=lambda: " ".join(f"{name} {value:.4f}" for name, value in average.items())
-    ):
+    means = RunningMeans()
+    for share in budget.steps(report=lambda: str(means)):
         rows, tokens = next(batches)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * warm_cosine(share)
@@ -132,10 +130,7 @@ def train_clip(
         optimiser.step()
         with torch.no_grad():
             clip.logit_scale.clamp_(max=LARGEST_SCALE)
-        for name, value in (("batch", matching), ("errors", errors)):
-            average[name] += (0.02 if average[name] else 1.0) * (
-                float(value.detach()) - average[name]
-            )
+        means.add({"batch": matching, "errors": errors})
     return clip.eval()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dico.evaluators.clip import Clip
 from dico.pretraining.bank import Bank, bank_scene, centre_of
-from dico.pretraining.clock import warm_cosine
+from dico.pretraining.clock import RunningMeans, warm_cosine
 from dico.pretraining.streams import RelationStream, batches_of
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower
@@ -53,7 +53,7 @@ def learn_layout(
     ]
     optimiser = torch.optim.AdamW(trained, lr=LEARNING_RATE)
     stream = RelationStream(tokenizer, count=len(bank.entries), batch=192, seed=seed)
-    average = {"image": 0.0, "text": 0.0}
+    means = RunningMeans()
     for step, (rows, tokens) in enumerate(batches_of(stream)):
         if step == steps:
             break
@@ -71,11 +71,9 @@ def learn_layout(
         optimiser.zero_grad()
         (losses["image"] + losses["text"]).backward()
         optimiser.step()
-        for name, loss in losses.items():
-            average[name] += (0.02 if step else 1.0) * (float(loss.detach()) - average[name])
+        means.add(losses)
         if (step + 1) % 50 == 0:
-            figures = " ".join(f"{name} {value:.3f}" for name, value in average.items())
-            print(f"layout {step + 1} of {steps}  {figures}", flush=True)
+            print(f"layout {step + 1} of {steps}  {means}", flush=True)
     with torch.no_grad():
         clip.image_layout_projection.weight[:, -2 * width :] = LENGTH * of_images
         clip.text_layout_projection.weight[:, -width:] = LENGTH * of_texts

@@ -122,5 +122,6 @@ def _says_relation(text: str) -> bool:
 def batches_of(
     stream: IterableDataset[tuple[Tensor, Tensor]],
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """What the stream yields, made by another process while this one trains."""
     for rows, tokens in DataLoader(stream, None, num_workers=1, prefetch_factor=4):
         yield rows.numpy(), tokens

@@ -21,7 +21,7 @@ from scenes.scene import Scene
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from dico.pretraining.clock import FURTHER, Budget, warm_cosine
+from dico.pretraining.clock import FURTHER, Budget, RunningMeans, warm_cosine
 from dico.tower import Tower, TowerConfig
 
 TIMES = ("day", "night", "dawn", "sunset")
@@ -221,8 +221,8 @@ def train_tower(
         optimiser.load_state_dict(saved["optimiser"])
     class_weights = torch.ones(config.num_kinds + 1)
     class_weights[-1] = 0.25
-    average = {"loss": 0.0, "right": 0.0}
-    steps = budget.steps(report=lambda: f"loss {average['loss']:.3f} cells {average['right']:.3f}")
+    means = RunningMeans()
+    steps = budget.steps(report=lambda: str(means))
     tower.train()
     stream: Iterator[tuple[Tensor, ...]] | None = None
     on_collages = budget.share < COLLAGE_SHARE
@@ -252,9 +252,8 @@ def train_tower(
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimiser.step()
         things = kinds != config.num_kinds
-        right = float((logits.argmax(-1) == kinds)[things].float().mean())
-        average["loss"] += 0.02 * (float(loss.detach()) - average["loss"])
-        average["right"] += 0.02 * (right - average["right"])
+        right = (logits.argmax(-1) == kinds)[things].float().mean()
+        means.add({"loss": loss, "cells": right})
     return tower.eval()
 
 
