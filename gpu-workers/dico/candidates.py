@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dico.captioner import Captioner, KeyValue, pad_captions, token_logps
+from dico.captioner import Captioner, pad_captions
 from dico.evaluators.clip import Clip, pac_score
+from dico.scoring import score_sequences
 from dico.search import Candidate, beam_search, sample
 
 
@@ -43,37 +44,6 @@ class Candidates:
             torch.cat([self.states, more.states]),
             self.top_logp,
         )
-
-
-@dataclass(frozen=True)
-class SequenceScores:
-    """What one teacher-forced pass tells about captions: [N] and [N, d], and tokens counted [N]."""
-
-    logps: Tensor
-    mean_states: Tensor
-    lengths: Tensor
-
-
-def score_sequences(
-    captioner: Captioner, encoder_hidden_states: Tensor, captions: list[list[int]]
-) -> SequenceScores:
-    """Teacher-forced pass over captions, with gradient where the captioner has it.
-
-    Args:
-        captioner: Policy or reference.
-        encoder_hidden_states: [E, S, d].
-        captions: N = E * K token lists without BOS and EOS, the K of an image adjacent.
-    """
-    input_ids, labels = pad_captions(captions, captioner.config)
-    device = encoder_hidden_states.device
-    input_ids, labels = input_ids.to(device), labels.to(device)
-    cross = captioner.cross_cache(encoder_hidden_states)
-    states, _ = captioner.decode_states(input_ids, cross)
-    logps = token_logps(captioner.logits(states), labels, captioner.config.pad_id)
-    counted = (labels != captioner.config.pad_id).float()  # [N, T]
-    lengths = counted.sum(dim=1)
-    mean_states = (states.float() * counted[..., None]).sum(dim=1) / lengths[:, None]
-    return SequenceScores(logps.sum(dim=1), mean_states, lengths)
 
 
 class CandidateMaker:
@@ -116,27 +86,22 @@ class CandidateMaker:
             generators: One for each image: what is sampled for it depends on no other.
         """
         hidden = self._reference.encode(features)
-        found = beam_search(self._reference, hidden, num_beams=self._beams)
-        drawn: list[tuple[list[tuple[int, ...]], float]] = []
-        for image, beams in enumerate(found):
-            own = hidden[image : image + 1]
-            top = max(candidate.logp for candidate in beams)
-            every = list(beams)
-            if self._samples:
-                every += sample(
-                    self._reference, own, samples=self._samples, generator=generators[image]
-                )[0]
-            if self._openings:
-                every += other_openings(self._reference, own, self._openings)
-            if self._endings:
-                every += early_endings(self._reference, own, beams[: self._endings])
-            likely = {
-                c.tokens: None
-                for c in every
-                if c.finished and c.tokens and c.logp >= top - self._within
-            }
-            drawn.append((list(likely), top))
-        return drawn
+        beams = beam_search(self._reference, hidden, num_beams=self._beams)
+        tops = [max(candidate.logp for candidate in own) for own in beams]
+        least = [top - self._within for top in tops]
+        others = sample(
+            self._reference,
+            hidden,
+            samples=self._samples,
+            openings=self._openings,
+            generators=generators,
+            at_least=torch.tensor(least, device=hidden.device),
+        )
+        ends = early_endings(self._reference, hidden, [own[: self._endings] for own in beams])
+        found = [[*a, *b, *c] for a, b, c in zip(beams, others, ends, strict=True)]
+        return [
+            (_likely(own, floor), top) for own, floor, top in zip(found, least, tops, strict=True)
+        ]
 
     @torch.no_grad()
     def score(self, features: Tensor, tokens: list[tuple[int, ...]], top_logp: float) -> Candidates:
@@ -150,10 +115,16 @@ class CandidateMaker:
         )
 
 
+def _likely(candidates: list[Candidate], least: float) -> list[tuple[int, ...]]:
+    """The different finished captions that are likely enough, in the order given."""
+    kept = [c.tokens for c in candidates if c.finished and c.tokens and c.logp >= least]
+    return list(dict.fromkeys(kept))
+
+
 @torch.no_grad()
 def early_endings(
-    captioner: Captioner, encoder_hidden_states: Tensor, captions: list[Candidate]
-) -> list[Candidate]:
+    captioner: Captioner, encoder_hidden_states: Tensor, captions: list[list[Candidate]]
+) -> list[list[Candidate]]:
     """Every caption that ends where a given one goes on: what it says with a clause left out.
 
     Beam search and samples rarely leave out what the model is sure of; a viewer who wants less
@@ -161,65 +132,20 @@ def early_endings(
 
     Args:
         captioner: In eval mode.
-        encoder_hidden_states: Of one image, [1, S, d].
-        captions: Finished ones of that image.
+        encoder_hidden_states: [B, S, d].
+        captions: Of each image; the finished ones are looked at.
     """
-    config = captioner.config
-    whole = [list(caption.tokens) for caption in captions if caption.finished]
-    if not whole:
-        return []
-    input_ids, labels = pad_captions(whole, config)
-    device = encoder_hidden_states.device
-    cross = captioner.cross_cache(encoder_hidden_states)
-    states, _ = captioner.decode_states(input_ids.to(device), cross)
-    logps = captioner.logits(states).float().log_softmax(dim=-1).cpu()  # [N, T, V]
-    said = logps.gather(-1, labels[..., None]).squeeze(-1)  # [N, T]
-    before = said.cumsum(dim=1) - said  # of the words before each position
-    ends = before + logps[..., config.eos_id]
-    return [
-        Candidate(tuple(tokens[:length]), float(ends[row, length]), 0.0, finished=True)
-        for row, tokens in enumerate(whole)
-        for length in range(1, len(tokens))
-    ]
-
-
-@torch.no_grad()
-def other_openings(
-    captioner: Captioner, encoder_hidden_states: Tensor, count: int, max_new_tokens: int = 32
-) -> list[Candidate]:
-    """The likeliest first words of one image's captions, each continued greedily.
-
-    Args:
-        captioner: In eval mode.
-        encoder_hidden_states: [1, S, d].
-        count: First words.
-        max_new_tokens: EOS included.
-    """
-    config = captioner.config
-    device = encoder_hidden_states.device
-    cross = captioner.cross_cache(encoder_hidden_states)
-    past: list[KeyValue] | None = None
-    last = torch.full((count, 1), config.bos_id, device=device)
-    sums = torch.zeros(count, device=device)
-    alive = torch.ones(count, dtype=torch.bool, device=device)
-    chosen: list[Tensor] = []
-    for step in range(max_new_tokens):
-        states, past = captioner.decode_states(last, cross, past)
-        logps = captioner.logits(states[:, -1]).float().log_softmax(dim=-1)
-        if step == 0:  # the rows are still the same
-            found = logps[0].topk(count)
-            logp, last = found.values, found.indices[:, None]
-        else:
-            logp, last = logps.max(dim=-1, keepdim=True)
-            logp = logp.squeeze(1)
-        sums += logp.masked_fill(~alive, 0.0)
-        chosen.append(last.masked_fill(~alive[:, None], config.pad_id))
-        alive &= last.squeeze(1) != config.eos_id
-        if not bool(alive.any()):
-            break
-    rows, logps_of = torch.cat(chosen, dim=1).tolist(), sums.tolist()
-    return [
-        Candidate(tuple(row[: row.index(config.eos_id)]), logp, 0.0, finished=True)
-        for row, logp in zip(rows, logps_of, strict=True)
-        if config.eos_id in row
-    ]
+    found: list[list[Candidate]] = []
+    for own, hidden in zip(captions, encoder_hidden_states.split(1), strict=True):
+        whole = [list(each.tokens) for each in own if each.finished]
+        ends = list(dict.fromkeys(tuple(ids[:end]) for ids in whole for end in range(1, len(ids))))
+        logps = (
+            score_sequences(captioner, hidden, [list(end) for end in ends]).logps if ends else []
+        )
+        found.append(
+            [
+                Candidate(end, float(logp), float(logp) / (len(end) + 1), finished=True)
+                for end, logp in zip(ends, logps, strict=True)
+            ]
+        )
+    return found

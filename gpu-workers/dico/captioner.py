@@ -214,7 +214,13 @@ class Captioner(nn.Module):
         return [layer.cross_keys_values(encoder_hidden_states) for layer in self._decoder()]
 
     def decode_states(
-        self, input_ids: Tensor, cross: list[KeyValue], past: list[KeyValue] | None = None
+        self,
+        input_ids: Tensor,
+        cross: list[KeyValue],
+        past: list[KeyValue] | None = None,
+        *,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, list[KeyValue]]:
         """Decoder states after the last normalisation, before the vocabulary.
 
@@ -222,17 +228,22 @@ class Captioner(nn.Module):
             input_ids: [N, T]; N a multiple of the images in `cross`.
             cross: From `cross_cache`.
             past: The second result of the previous call; None at the first.
+            positions: Each token's place in its caption, [N, T]; None means one after the other.
+            mask: Which tokens see which, broadcast to [N, H, T, P + T]; None means all before.
 
         Returns:
             States [N, T, d] and the grown key-value cache.
         """
         cached = 0 if past is None else past[0][0].shape[2]
         total = cached + input_ids.shape[1]
-        x = self.token_embedding(input_ids) + self.decoder_positions[cached:total]
+        in_order = torch.arange(total, device=input_ids.device)
+        if positions is None:
+            positions = in_order[cached:]
+        if mask is None:
+            mask = in_order[None, :] <= in_order[cached:, None]  # [T, P + T]
+        x = self.token_embedding(input_ids) + self.decoder_positions[positions]
         if self.config.decoder == "bert":
             x = self.embedding_norm(x)
-        position = torch.arange(total, device=input_ids.device)
-        mask = position[None, :] <= position[cached:, None]  # [T, P + T]
         present: list[KeyValue] = []
         for index, layer in enumerate(self._decoder()):
             x, key_value = layer(x, cross[index], None if past is None else past[index], mask)

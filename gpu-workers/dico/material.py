@@ -15,6 +15,7 @@ from torch import Tensor
 from dico.base_version import BaseVersion
 from dico.candidates import CandidateMaker, Candidates
 from dico.data_set import RatedImage
+from dico.parallel import map_forked
 from dico.pixels import ImageError, load_pixels
 from dico.preferences import caption_features
 from dico.screening import Thumb
@@ -103,18 +104,23 @@ def gather(
         on_drawn: Told how many images are done, of how many.
     """
     readable = [image for image in images if image.sha256 in features]
+    chunks = [readable[start : start + AT_ONCE] for start in range(0, len(readable), AT_ONCE)]
+
+    def draw(chunk: list[RatedImage]) -> list[Candidates]:
+        seen = torch.cat([features[image.sha256] for image in chunk]).to(base.device)
+        drawn = maker.draw(seen, [_generator(seed, image) for image in chunk])
+        return [
+            maker.score(own, tokens, top)
+            for own, (tokens, top) in zip(seen.split(1), drawn, strict=True)
+        ]
+
     dropped = Counter({"unreadable image": len(images) - len(readable)})
     pictures: list[Picture] = []
-    for start in range(0, len(readable), AT_ONCE):
-        chunk = readable[start : start + AT_ONCE]
-        stacked = torch.cat([features[image.sha256] for image in chunk]).to(base.device)
-        drawn = maker.draw(stacked, [_generator(seed, image) for image in chunk])
-        for image, (tokens, top) in zip(chunk, drawn, strict=True):
+    found = map_forked(draw, chunks) if base.device.type == "cpu" else map(draw, chunks)
+    for chunk, candidates in zip(chunks, found, strict=True):
+        for image, own in zip(chunk, candidates, strict=True):
             seen = features[image.sha256]
-            candidates = maker.score(seen.to(base.device), tokens, top)
-            pictures.append(
-                join_thumbs(len(pictures), image, seen, candidates, base, maker, dropped)
-            )
+            pictures.append(join_thumbs(len(pictures), image, seen, own, base, maker, dropped))
         on_drawn(len(pictures), len(readable))
     return Material(pictures, {reason: count for reason, count in dropped.items() if count})
 

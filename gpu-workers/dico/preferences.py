@@ -41,11 +41,10 @@ class RewardWeights:
 def hashed_words(text: str) -> Tensor:
     """Unigrams and bigrams of a caption, hashed, and its length: [HASHED_WIDTH + 1]."""
     words = ["^", *text.lower().split(), "$"]
-    hashed = torch.zeros(HASHED_WIDTH + 1)
-    for gram in [*words[1:-1], *(" ".join(pair) for pair in pairwise(words))]:
-        hashed[zlib.crc32(gram.encode()) % HASHED_WIDTH] += 1.0
-    hashed[-1] = len(words) - 2
-    return hashed
+    grams = [*words[1:-1], *(" ".join(pair) for pair in pairwise(words))]
+    places = [zlib.crc32(gram.encode()) % HASHED_WIDTH for gram in grams]
+    length = [HASHED_WIDTH] * (len(words) - 2)
+    return torch.bincount(torch.tensor(places + length), minlength=HASHED_WIDTH + 1).float()
 
 
 def caption_features(texts: list[str], states: Tensor, scores: Tensor) -> Tensor:

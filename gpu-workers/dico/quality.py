@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from dico.base_version import BaseVersion
-from dico.candidates import CandidateMaker, score_sequences
+from dico.candidates import CandidateMaker
+from dico.scoring import score_sequences
 from dico.captioner import Captioner
 from dico.material import AT_ONCE, Picture
 from dico.preferences import PreferenceModel, caption_features, roc_auc
@@ -184,17 +185,16 @@ def sampled_kl(
     """KL(policy || reference) in nats a caption, from the policy's samples; at least 0."""
     generator = torch.Generator().manual_seed(seed)
     device = next(policy.parameters()).device
-    total, count = 0.0, 0
-    for image in features:
-        own, theirs = (captioner.encode(image.to(device)) for captioner in (policy, reference))
-        drawn = sample(policy, own, samples=samples, generator=generator)[0]
-        captions = [list(each.tokens) for each in drawn if each.finished and each.tokens]
-        if not captions:
-            continue
-        logps = score_sequences(policy, own, captions).logps
-        total += float((logps - score_sequences(reference, theirs, captions).logps).sum())
-        count += len(captions)
-    return max(total / count, 0.0) if count else 0.0
+    ratios: list[Tensor] = []
+    for start in range(0, len(features), AT_ONCE):
+        chunk = torch.cat(features[start : start + AT_ONCE]).to(device)
+        own, theirs = policy.encode(chunk), reference.encode(chunk)
+        drawn = sample(policy, own, samples=samples, generators=[generator] * len(chunk))
+        # A sample that was cut off is scored with EOS at its end, as candidates are.
+        captions = [list(candidate.tokens) for image in drawn for candidate in image]
+        mine = score_sequences(policy, own, captions).logps
+        ratios.append(mine - score_sequences(reference, theirs, captions).logps)
+    return max(float(torch.cat(ratios).mean()), 0.0)
 
 
 @torch.no_grad()

@@ -21,6 +21,8 @@ from dico.pixels import ImageError, load_pixels
 from dico.report import LearningReport
 from dico.screening import Rejection
 
+# The same everywhere: the last bits of a sum depend on their number.
+THREADS = 2
 # Images on which PyTorch and onnxruntime have to agree before a version leaves the worker.
 PARITY_IMAGES = 64
 
@@ -35,8 +37,9 @@ def run_job(folder: Path, base_folder: Path, signing_seed: str) -> dict[str, Any
     if finished.exists():
         return json.loads(finished.read_text())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.type == "cpu":
-        torch.set_num_threads(1)  # one seed, one result, on any number of cores
+    if device.type == "cpu":  # one seed, one result, on any number of cores
+        torch.set_num_threads(THREADS)
+        torch.use_deterministic_algorithms(mode=True)
     progress, report = Progress(folder / "progress.jsonl"), LearningReport()
     try:
         base = BaseVersion.open(base_folder, device)

@@ -6,6 +6,7 @@ The rules are the edge's own (`captioner/beam-search.ts`), so both give the same
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +55,12 @@ class _Finished:
         index = order[..., None].expand(-1, -1, tokens.shape[2])
         self.tokens = torch.cat([self.tokens, tokens], dim=1).gather(1, index)
 
+    def of(self, images: Tensor) -> _Finished:
+        """Those of some images, chosen by a mask [B]."""
+        return _Finished(
+            self.scores[images], self.logps[images], self.tokens[images], self.lengths[images]
+        )
+
 
 @torch.no_grad()
 def beam_search(
@@ -91,19 +98,19 @@ def beam_search(
         tokens=tokens.clone(),
         lengths=torch.zeros(batch, beams, dtype=torch.long, device=device),
     )
-    first_row = torch.arange(batch, device=device)[:, None] * beams  # [B, 1]
-    done = torch.zeros(batch, dtype=torch.bool, device=device)
+    image = torch.arange(batch, device=device)  # of the rows: those that are done are left out
+    found: list[list[Candidate]] = [[] for _ in range(batch)]
     for length in range(1, max_new_tokens + 1):
         states, past = captioner.decode_states(last, cross, past)
         logps = captioner.logits(states[:, -1]).float().log_softmax(dim=-1)
-        scores = (sums[..., None] + logps.view(batch, beams, vocab)).flatten(1)  # [B, K * V]
+        scores = (sums[..., None] + logps.view(-1, beams, vocab)).flatten(1)  # [B, K * V]
         top_scores, top = scores.topk(2 * beams, dim=1)
         beam, token = top // vocab, top % vocab  # [B, 2K]
         is_end = token == config.eos_id
 
         first = beam[:, :beams]
         ended = finished_score(top_scores[:, :beams], length, length_penalty)
-        ended = ended.masked_fill(~is_end[:, :beams] | done[:, None], -torch.inf)
+        ended = ended.masked_fill(~is_end[:, :beams], -torch.inf)
         index = first[..., None].expand(-1, -1, max_new_tokens)
         finished.add(ended, top_scores[:, :beams], tokens.gather(1, index), length)
 
@@ -112,20 +119,26 @@ def beam_search(
         sums, beam, token = (x.gather(1, live) for x in (top_scores, beam, token))
         tokens = tokens.gather(1, beam[..., None].expand(-1, -1, max_new_tokens))
         tokens[:, :, length - 1] = token
-        rows = (first_row + beam).flatten()
-        past = [(key[rows], value[rows]) for key, value in past]
+        first_row = torch.arange(len(beam), device=device)[:, None] * beams
+        rows = first_row + beam  # [B, K]
+        done = finished.scores[:, -1] >= finished_score(sums[:, 0], length, length_penalty)
+        if bool(done.any()):
+            for place in done.nonzero().flatten().tolist():
+                found[int(image[place])] = _finished_candidates(finished, place)
+            if bool(done.all()):
+                return found
+            left = ~done
+            image, sums, tokens, token, rows = (x[left] for x in (image, sums, tokens, token, rows))
+            cross = [(key[left], value[left]) for key, value in cross]
+            finished = finished.of(left)
+        past = [(key[rows.flatten()], value[rows.flatten()]) for key, value in past]
         last = token.view(-1, 1)
-        done |= finished.scores[:, -1] >= finished_score(sums[:, 0], length, length_penalty)
-        if bool(done.all()):
-            break
     live_scores = finished_score(sums, max_new_tokens, length_penalty)
-    return [
-        _finished_candidates(finished, image)
-        + _unfinished_candidates(tokens[image], sums[image], live_scores[image])[
-            : int(torch.isinf(finished.scores[image]).sum())
-        ]
-        for image in range(batch)
-    ]
+    for place, number in enumerate(image.tolist()):
+        ended_early = _finished_candidates(finished, place)
+        cut_off = _unfinished_candidates(tokens[place], sums[place], live_scores[place])
+        found[number] = ended_early + cut_off[: beams - len(ended_early)]
+    return found
 
 
 def finished_score(logps: Tensor, length: int, length_penalty: float) -> Tensor:
@@ -159,50 +172,92 @@ def sample(
     encoder_hidden_states: Tensor,
     *,
     samples: int,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
+    openings: int = 0,
+    at_least: Tensor | None = None,
     temperature: float = 1.0,
     max_new_tokens: int = 32,
 ) -> list[list[Candidate]]:
-    """Draws `samples` captions of each image from the model's own distribution.
+    """Draws captions of each image from the model's own distribution.
 
     Args:
         captioner: In eval mode.
         encoder_hidden_states: [B, S, d].
-        samples: K.
-        generator: Source of randomness, on the CPU, so that a seed means the same on any device.
+        samples: K captions of each image.
+        generators: One for each image, on the CPU: what is drawn for an image depends on no other
+            image, and a seed means the same on any device.
+        openings: Further captions, not drawn: so many of the likeliest first words, each continued
+            greedily.
+        at_least: Log-probability below which a caption is given up, [B]; it comes back unfinished.
         temperature: Divides the logits before the softmax; > 0. `logp` is at temperature 1.
         max_new_tokens: Tokens generated at most, EOS included.
+
+    Returns:
+        For each image K samples, then the openings.
     """
     config = captioner.config
     device = encoder_hidden_states.device
-    rows = encoder_hidden_states.shape[0] * samples
+    images, count = len(encoder_hidden_states), samples + openings
+    draws = torch.zeros(images, count, max_new_tokens)
+    for own, generator in zip(draws, generators, strict=True):
+        own[:samples] = torch.rand(samples, max_new_tokens, generator=generator)
+    draws = draws.to(device)
+    floor = torch.full((images,), -torch.inf, device=device) if at_least is None else at_least
+    tokens = torch.full((images, count, max_new_tokens), config.pad_id, device=device)
+    lengths = torch.zeros(images, count, dtype=torch.long, device=device)
+    sums = torch.zeros(images, count, device=device)
+    finished = torch.zeros(images, count, dtype=torch.bool, device=device)
+    # Computed are the rows [B', K'] of these that still run.
+    image = torch.arange(images, device=device)[:, None].expand(-1, count)
+    row = torch.arange(count, device=device).expand(images, -1)
+    running = torch.ones(images, count, dtype=torch.bool, device=device)
     cross = captioner.cross_cache(encoder_hidden_states)
     past: list[KeyValue] | None = None
-    last = torch.full((rows, 1), config.bos_id, device=device)
-    sums = torch.zeros(rows, device=device)
-    alive = torch.ones(rows, dtype=torch.bool, device=device)
-    drawn: list[Tensor] = []
-    for _ in range(max_new_tokens):
+    last = torch.full((images * count, 1), config.bos_id, device=device)
+    for step in range(max_new_tokens):
         states, past = captioner.decode_states(last, cross, past)
-        logits = captioner.logits(states[:, -1]).float()
-        probabilities = (logits / temperature).softmax(dim=-1).cpu()
-        token = torch.multinomial(probabilities, 1, generator=generator).to(device)  # [N, 1]
-        logp = logits.log_softmax(dim=-1).gather(1, token).squeeze(1)
-        sums += logp.masked_fill(~alive, 0.0)
-        drawn.append(token.masked_fill(~alive[:, None], config.pad_id))
-        alive &= token.squeeze(1) != config.eos_id
-        if not bool(alive.any()):
+        logits = captioner.logits(states[:, -1]).float().view(*row.shape, -1)
+        logps = logits.log_softmax(dim=-1)  # [B', K', V]
+        greedy = logps.argmax(dim=-1)
+        if step == 0:  # the rows of an image are still the same
+            greedy[:, samples:] = logps[:, 0].topk(openings, dim=-1).indices
+        drawn = _draw((logits / temperature).softmax(dim=-1), draws[image, row, step])
+        token = torch.where(row < samples, drawn, greedy)
+        gained = logps.gather(-1, token[..., None]).squeeze(-1)
+        sums[image, row] += gained.masked_fill(~running, 0.0)
+        tokens[image, row, step] = token.masked_fill(~running, config.pad_id)
+        lengths[image, row] += running
+        ended = token == config.eos_id
+        finished[image, row] |= ended & running
+        running &= ~ended & (sums[image, row] >= floor[image])
+        if not bool(running.any()):
             break
-        last = token
-    sequences, logps = torch.cat(drawn, dim=1).tolist(), sums.tolist()
-    candidates = [
-        _sampled(row, logp, config.eos_id) for row, logp in zip(sequences, logps, strict=True)
+        left, most = running.any(dim=1), int(running.sum(dim=1).max())
+        if most < row.shape[1] or not bool(left.all()):
+            order = running.to(torch.int8).sort(dim=1, descending=True, stable=True).indices
+            order = order[left, :most]
+            place = torch.arange(row.numel(), device=device).view_as(row)
+            place, image, row, token, running = (
+                each[left].gather(1, order) for each in (place, image, row, token, running)
+            )
+            cross = [(key[left], value[left]) for key, value in cross]
+            past = [(key[place.flatten()], value[place.flatten()]) for key, value in past]
+        last = token.reshape(-1, 1)
+    return [
+        [_sampled(*each) for each in zip(*parts, strict=True)]
+        for parts in zip(
+            tokens.tolist(), lengths.tolist(), sums.tolist(), finished.tolist(), strict=True
+        )
     ]
-    return [candidates[start : start + samples] for start in range(0, rows, samples)]
 
 
-def _sampled(row: list[int], logp: float, eos_id: int) -> Candidate:
-    if eos_id not in row:
-        return Candidate(tuple(row), logp, logp / len(row), finished=False)
-    length = row.index(eos_id) + 1
-    return Candidate(tuple(row[: length - 1]), logp, logp / length, finished=True)
+def _draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """The token at which the cumulative distribution passes a number in [0, 1): [..., V], [...]."""
+    passed = probabilities.cumsum(dim=-1)
+    point = (uniform * passed[..., -1])[..., None]  # the last is 1 but for rounding
+    found = torch.searchsorted(passed, point, right=True).squeeze(-1)
+    return found.clamp(max=probabilities.shape[-1] - 1)
+
+
+def _sampled(tokens: list[int], length: int, logp: float, finished: bool) -> Candidate:
+    return Candidate(tuple(tokens[: length - finished]), logp, logp / length, finished)

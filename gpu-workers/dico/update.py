@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dico.candidates import Candidates, score_sequences
+from dico.candidates import Candidates
+from dico.scoring import score_sequences
 from dico.captioner import Captioner
 from dico.objective import Dico, Objective, Outcome, Scored
 

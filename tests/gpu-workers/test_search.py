@@ -30,6 +30,10 @@ def random_captioner(seed: int) -> Captioner:
     return captioner
 
 
+def seeds(count: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in range(count)]
+
+
 def plain_beam_search(
     captioner: Captioner, hidden: torch.Tensor, beams: int, steps: int, penalty: float
 ) -> list[Candidate]:
@@ -99,9 +103,7 @@ def test_a_candidates_logp_is_its_teacher_forced_score() -> None:
     features = torch.randn(1, 5, 12)
     hidden = captioner.encode(features)
     searched = beam_search(captioner, hidden, num_beams=4, max_new_tokens=10)[0]
-    drawn = sample(
-        captioner, hidden, samples=4, generator=torch.Generator().manual_seed(0), max_new_tokens=10
-    )[0]
+    drawn = sample(captioner, hidden, samples=4, generators=seeds(1), max_new_tokens=10)[0]
     for candidate in (c for c in searched + drawn if c.finished):
         input_ids, labels = pad_captions([list(candidate.tokens)], CONFIG)
         logps = token_logps(captioner(features, input_ids), labels, CONFIG.pad_id)
@@ -112,11 +114,60 @@ def test_a_candidates_logp_is_its_teacher_forced_score() -> None:
 def test_samples_follow_the_models_distribution() -> None:
     captioner = random_captioner(3)
     hidden = captioner.encode(torch.randn(1, 5, 12))
-    drawn = sample(
-        captioner, hidden, samples=4000, generator=torch.Generator().manual_seed(0),
-        max_new_tokens=1,
-    )[0]  # fmt: skip
+    drawn = sample(captioner, hidden, samples=4000, generators=seeds(1), max_new_tokens=1)[0]
     states, _ = captioner.decode_states(torch.tensor([[0]]), captioner.cross_cache(hidden))
     expected = captioner.logits(states[:, -1]).softmax(-1)[0]
     ended = sum(c.finished for c in drawn) / 4000
     assert ended == pytest.approx(float(expected[CONFIG.eos_id]), abs=0.03)
+
+
+@torch.no_grad()
+def test_samples_of_an_image_do_not_depend_on_its_neighbours() -> None:
+    captioner = random_captioner(4)
+    hidden = captioner.encode(torch.randn(3, 5, 12))
+    together = sample(captioner, hidden, samples=6, generators=seeds(3), max_new_tokens=10)
+    for image in range(3):
+        own = [torch.Generator().manual_seed(image)]
+        alone = sample(
+            captioner, hidden[image : image + 1], samples=6, generators=own, max_new_tokens=10
+        )[0]
+        assert [c.tokens for c in alone] == [c.tokens for c in together[image]]
+        for one, other in zip(alone, together[image], strict=True):
+            assert one.logp == pytest.approx(other.logp, abs=1e-5)
+            assert one.finished == other.finished
+    assert len({len(c.tokens) for own in together for c in own}) > 3  # rows were left out early
+
+
+@torch.no_grad()
+def test_openings_begin_with_the_likeliest_words_and_go_on_greedily() -> None:
+    captioner = random_captioner(5)
+    hidden = captioner.encode(torch.randn(2, 5, 12))
+    drawn = sample(captioner, hidden, samples=2, openings=3, generators=seeds(2), max_new_tokens=10)
+    cross = captioner.cross_cache(hidden[1:])
+
+    def logits(tokens: tuple[int, ...]) -> torch.Tensor:
+        states, _ = captioner.decode_states(torch.tensor([[CONFIG.bos_id, *tokens]]), cross)
+        return captioner.logits(states[0, -1])
+
+    openings = drawn[1][2:]
+    assert [each.tokens[0] for each in openings] == logits(()).topk(3).indices.tolist()
+    for opening in openings:
+        whole = (*opening.tokens, *[CONFIG.eos_id] * opening.finished)
+        for place in range(1, len(whole)):
+            assert whole[place] == int(logits(whole[:place]).argmax())
+
+
+@torch.no_grad()
+def test_a_sample_that_gets_too_unlikely_is_given_up_and_the_others_stay() -> None:
+    captioner = random_captioner(6)
+    hidden = captioner.encode(torch.randn(2, 5, 12))
+    every = sample(captioner, hidden, samples=40, generators=seeds(2), max_new_tokens=10)
+    least = torch.tensor([-7.0, -9.0])
+    likely = sample(
+        captioner, hidden, samples=40, generators=seeds(2), max_new_tokens=10, at_least=least
+    )
+    for image, floor in enumerate(least.tolist()):
+        wanted = [c.tokens for c in every[image] if c.finished and c.logp >= floor]
+        kept = [c.tokens for c in likely[image] if c.finished and c.logp >= floor]
+        assert 0 < len(wanted) < 40
+        assert kept == wanted

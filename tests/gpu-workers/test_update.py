@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from dico.candidates import Candidates, score_sequences
+from dico.candidates import Candidates
+from dico.scoring import score_sequences
 from dico.captioner import Captioner, CaptionerConfig
 from dico.dpo import Dpo
 from dico.objective import Objective, dico_loss

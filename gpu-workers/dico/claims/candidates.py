@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from dico.base_version import BaseVersion
-from dico.candidates import Candidates, score_sequences
+from dico.candidates import Candidates
+from dico.scoring import score_sequences
 from dico.captioner import Captioner
 from dico.claims.judges import Judges
 from dico.claims.methods import Method

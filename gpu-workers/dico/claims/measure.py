@@ -8,7 +8,7 @@ import torch
 from scenes.checker import check, shares
 
 from dico.base_version import BaseVersion
-from dico.candidates import score_sequences
+from dico.scoring import score_sequences
 from dico.captioner import Captioner
 from dico.claims.judge import judge
 from dico.claims.judges import Judges
@@ -93,7 +93,7 @@ def sampled_kl(
     reference: list[torch.Tensor] = []
     for start in range(0, len(hidden), AT_ONCE):
         own, theirs = (each[start : start + AT_ONCE] for each in (hidden, pictures.hidden))
-        drawn = sample(policy, own, samples=SAMPLES, generator=generator)
+        drawn = sample(policy, own, samples=SAMPLES, generators=[generator] * len(own))
         tokens = [list(candidate.tokens) for image in drawn for candidate in image]
         mine.append(score_sequences(policy, own, tokens).logps)
         reference.append(score_sequences(base.captioner, theirs, tokens).logps)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dico.base_version import BaseVersion
-from dico.candidates import score_sequences
+from dico.scoring import score_sequences
 from dico.metrics.captioned_images import CaptionedImage, DataError
 from dico.metrics.drift import Estimate, log_ratio, sampled_kl
 from dico.pixels import ImageError, load_pixels
@@ -72,7 +72,9 @@ def caption_images(
         if base is not None:
             same = base.tower_sha256 == version.tower_sha256
             theirs = base.captioner.encode(features if same else _features(base, batch))
-            drawn = sample(version.captioner, hidden, samples=SAMPLES, generator=generator)
+            drawn = sample(
+                version.captioner, hidden, samples=SAMPLES, generators=[generator] * len(hidden)
+            )
             logps.append(_both(version, base, hidden, theirs, drawn))
             own = [list(found[0].tokens) for found in _search(base, theirs)]
             scored = [score_sequences(base.captioner, theirs, each).logps for each in (best, own)]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dico.captioner import Captioner, pad_captions
 from dico.objective import dico_loss
-from dico.scale.scoring import caption_logps
+from dico.scoring import score_sequences
 from dico.search import Candidate, beam_search
 
 # Label ids [B * K, T] (w1 .. wn EOS PAD ..) of B images, K adjacent, to rewards [B, K].
@@ -60,7 +60,7 @@ def cross_entropy_sum(captioner: Captioner, features: Tensor, captions: list[lis
         features: Tower features [E, S, F].
         captions: N = E * K token lists without BOS and EOS, the K of an image adjacent.
     """
-    return -caption_logps(captioner, captioner.encode(features), captions).sum()
+    return -score_sequences(captioner, captioner.encode(features), captions).logps.sum()
 
 
 def count_targets(captions: list[list[int]]) -> int:
@@ -96,10 +96,10 @@ def on_policy_sum(
     )
     captions = [list(candidate.tokens) for image in candidates for candidate in image]
     shape = (len(features), settings.num_beams)
-    logps = caption_logps(policy, hidden, captions).view(shape)
+    logps = score_sequences(policy, hidden, captions).logps.view(shape)
     with torch.no_grad():
         reference_hidden = reference.encode(features)
-        reference_logps = caption_logps(reference, reference_hidden, captions).view(shape)
+        reference_logps = score_sequences(reference, reference_hidden, captions).logps.view(shape)
         rewards = reward(pad_captions(captions, policy.config)[1].to(features.device)).float()
     result = dico_loss(logps, reference_logps, rewards, beta=settings.beta, tau=settings.tau)
     ratio = (logps - reference_logps).detach()

@@ -13,12 +13,10 @@ from typing import Any
 
 import pytest
 import torch
-from dico.candidates import score_sequences
 from dico.captioner import Captioner, CaptionerConfig
 from dico.evaluators.public_clip import PublicClip
 from dico.evaluators.public_storage import save_public_clip
 from dico.scale.config import SharedClip, parse_config
-from dico.scale.scoring import caption_logps
 from dico.scale.step import DicoSettings, count_targets, cross_entropy_sum, on_policy_sum
 from dico.scale.training import learning_rate
 from dico.towers.vit import VisionTransformer, VitConfig
@@ -227,23 +225,6 @@ def test_the_rate_warms_up_and_then_stays() -> None:
     assert [learning_rate(recipe, step) for step in (0, 1, 2, 39)] == [0.005, 0.01, 0.01, 0.01]
     constant = parse_config(config()).dico
     assert learning_rate(constant, 0) == constant.learning_rate
-
-
-def test_shared_beginnings_score_as_every_caption_by_itself() -> None:
-    torch.manual_seed(0)
-    captioner = Captioner(SIZES)
-    hidden = captioner.encode(torch.randn(2, 4, 6))
-    captions = [[5, 6, 7], [5, 6], [], [5, 6, 7], [5, 8, 9, 4], [3]]
-    expected = score_sequences(captioner, hidden, captions).logps
-    found = caption_logps(captioner, hidden, captions)
-    torch.testing.assert_close(found, expected)
-    weights, parameters = torch.randn(6), list(captioner.parameters())
-    mine, theirs = (
-        torch.autograd.grad((logps * weights).sum(), parameters, retain_graph=True)
-        for logps in (found, expected)
-    )
-    for own, other in zip(mine, theirs, strict=True):
-        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
 
 
 def test_each_decoder_input_predicts_the_next_word_and_padding_counts_nowhere() -> None:
