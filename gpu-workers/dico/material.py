@@ -15,7 +15,7 @@ from torch import Tensor
 from dico.base_version import BaseVersion
 from dico.candidates import CandidateMaker, Candidates
 from dico.data_set import RatedImage
-from dico.parallel import map_forked
+from dico.parallel import spread
 from dico.pixels import ImageError, load_pixels
 from dico.preferences import caption_features
 from dico.screening import Thumb
@@ -116,8 +116,7 @@ def gather(
 
     dropped = Counter({"unreadable image": len(images) - len(readable)})
     pictures: list[Picture] = []
-    found = map_forked(draw, chunks) if base.device.type == "cpu" else map(draw, chunks)
-    for chunk, candidates in zip(chunks, found, strict=True):
+    for chunk, candidates in zip(chunks, spread(draw, chunks, base.device), strict=True):
         for image, own in zip(chunk, candidates, strict=True):
             seen = features[image.sha256]
             pictures.append(join_thumbs(len(pictures), image, seen, own, base, maker, dropped))

@@ -31,6 +31,13 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def spread(
+    work: Callable[[Item], Result], items: Sequence[Item], device: torch.device
+) -> Iterator[Result]:
+    """`work` of every item, in order: on the CPU on all cores, on a GPU one after the other."""
+    return map_forked(work, items) if device.type == "cpu" else map(work, items)
+
+
 def map_forked(
     work: Callable[[Item], Result], items: Sequence[Item], processes: int | None = None
 ) -> Iterator[Result]:

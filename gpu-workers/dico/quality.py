@@ -17,6 +17,7 @@ from dico.candidates import CandidateMaker
 from dico.scoring import score_sequences
 from dico.captioner import Captioner
 from dico.material import AT_ONCE, Picture
+from dico.parallel import spread
 from dico.preferences import PreferenceModel, caption_features, roc_auc
 from dico.search import beam_search, sample
 
@@ -100,7 +101,6 @@ def repeats(caption: str) -> bool:
     return any(n > 1 for n in pairs.values()) or any(n > 2 for n in content.values())
 
 
-@torch.no_grad()
 def caption_both_ways(
     base: BaseVersion,
     policy: Captioner,
@@ -109,31 +109,49 @@ def caption_both_ways(
     features: list[Tensor],
 ) -> list[Captioned]:
     """The best caption of each image by base and policy; features are [1, S, F] each."""
-    befores, afters = (best_captions(model, features) for model in (base.captioner, policy))
-    found: list[Captioned] = []
-    for image, before, after in zip(features, befores, afters, strict=True):
-        scored = maker.score(image.to(base.device), [before, after], top_logp=0.0)
-        texts = [base.tokenizer.decode(tokens) for tokens in (before, after)]
-        seen = caption_features(texts, scored.states, scored.scores)
-        found.append(
-            Captioned(
-                before=texts[0],
-                after=texts[1],
-                predicted=BeforeAfter(*preferences.logits(seen).sigmoid().tolist()),
-                reference_logp=BeforeAfter(*scored.reference_logps.tolist()),
-                score=BeforeAfter(*scored.scores.tolist()),
-            )
-        )
-    return found
+
+    @torch.no_grad()
+    def both_ways(chunk: list[Tensor]) -> list[Captioned]:
+        befores, afters = (best_captions(model, chunk) for model in (base.captioner, policy))
+        return [
+            _captioned(base, maker, preferences, *each)
+            for each in zip(chunk, befores, afters, strict=True)
+        ]
+
+    return [each for part in spread(both_ways, _chunks(features), base.device) for each in part]
 
 
+def _captioned(
+    base: BaseVersion,
+    maker: CandidateMaker,
+    preferences: PreferenceModel,
+    features: Tensor,
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+) -> Captioned:
+    scored = maker.score(features.to(base.device), [before, after], top_logp=0.0)
+    texts = [base.tokenizer.decode(tokens) for tokens in (before, after)]
+    seen = caption_features(texts, scored.states, scored.scores)
+    return Captioned(
+        before=texts[0],
+        after=texts[1],
+        predicted=BeforeAfter(*preferences.logits(seen).sigmoid().tolist()),
+        reference_logp=BeforeAfter(*scored.reference_logps.tolist()),
+        score=BeforeAfter(*scored.scores.tolist()),
+    )
+
+
+def _chunks(features: list[Tensor]) -> list[list[Tensor]]:
+    return [features[start : start + AT_ONCE] for start in range(0, len(features), AT_ONCE)]
+
+
+@torch.no_grad()
 def best_captions(captioner: Captioner, features: list[Tensor]) -> list[tuple[int, ...]]:
     """The best caption of each image; an empty one becomes EOS alone."""
     device = next(captioner.parameters()).device
     found: list[tuple[int, ...]] = []
-    for start in range(0, len(features), AT_ONCE):
-        chunk = torch.cat(features[start : start + AT_ONCE]).to(device)
-        for candidates in beam_search(captioner, captioner.encode(chunk)):
+    for chunk in _chunks(features):
+        for candidates in beam_search(captioner, captioner.encode(torch.cat(chunk).to(device))):
             found.append(candidates[0].tokens or (captioner.config.eos_id,))
     return found
 
@@ -178,23 +196,26 @@ def bootstrap_interval(differences: Tensor, seed: int, draws: int = 2000) -> Int
     return Interval(low, high)
 
 
-@torch.no_grad()
 def sampled_kl(
     reference: Captioner, policy: Captioner, features: list[Tensor], seed: int, samples: int = 4
 ) -> float:
     """KL(policy || reference) in nats a caption, from the policy's samples; at least 0."""
-    generator = torch.Generator().manual_seed(seed)
     device = next(policy.parameters()).device
-    ratios: list[Tensor] = []
-    for start in range(0, len(features), AT_ONCE):
-        chunk = torch.cat(features[start : start + AT_ONCE]).to(device)
+
+    @torch.no_grad()
+    def ratios(number: int) -> Tensor:
+        chunk = torch.cat(chunks[number]).to(device)
+        generator = torch.Generator().manual_seed(seed * 100_003 + number)
         own, theirs = policy.encode(chunk), reference.encode(chunk)
         drawn = sample(policy, own, samples=samples, generators=[generator] * len(chunk))
         # A sample that was cut off is scored with EOS at its end, as candidates are.
         captions = [list(candidate.tokens) for image in drawn for candidate in image]
         mine = score_sequences(policy, own, captions).logps
-        ratios.append(mine - score_sequences(reference, theirs, captions).logps)
-    return max(float(torch.cat(ratios).mean()), 0.0)
+        return (mine - score_sequences(reference, theirs, captions).logps).cpu()
+
+    chunks = _chunks(features)
+    every = torch.cat(list(spread(ratios, range(len(chunks)), device)))
+    return max(float(every.mean()), 0.0)
 
 
 @torch.no_grad()

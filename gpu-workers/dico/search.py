@@ -198,6 +198,8 @@ def sample(
     config = captioner.config
     device = encoder_hidden_states.device
     images, count = len(encoder_hidden_states), samples + openings
+    if count == 0:
+        return [[] for _ in range(images)]
     draws = torch.zeros(images, count, max_new_tokens)
     for own, generator in zip(draws, generators, strict=True):
         own[:samples] = torch.rand(samples, max_new_tokens, generator=generator)

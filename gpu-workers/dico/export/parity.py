@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,14 @@ import onnxruntime
 import torch
 
 from dico.captioner import Captioner
+from dico.parallel import map_forked
 from dico.search import Candidate, beam_search
 from dico.towers.joint import AnyTower
 
 Arrays = dict[str, np.ndarray]
+
+# Images that are compared together.
+AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,6 @@ class OnnxCaptioner:
         return {name: np.asarray(value) for name, value in zip(self._outputs, values, strict=True)}
 
 
-@torch.no_grad()
 def measure_parity(
     folder: Path, tower: AnyTower, captioner: Captioner, pixel_values: np.ndarray
 ) -> Parity:
@@ -156,23 +160,34 @@ def measure_parity(
         captioner: The same.
         pixel_values: [B, 3, side, side], B >= 1.
     """
-    exact, quantised = OnnxCaptioner(folder), OnnxCaptioner(folder, quantized=True)
-    generation = exact.generation
-    same_exact, same_quantised, largest = 0, 0, 0.0
-    for image in pixel_values:
-        pixels = image[None]
+
+    @cache  # opened where the work is done
+    def opened(quantized: bool) -> OnnxCaptioner:
+        return OnnxCaptioner(folder, quantized=quantized)
+
+    @torch.no_grad()
+    def compare(pixels: np.ndarray) -> list[tuple[bool, bool, float]]:
+        exact, quantised = opened(False), opened(True)
         features = tower(torch.from_numpy(pixels))
-        states = captioner.encode(features)
-        expected = beam_search(captioner, states, **asdict(generation))[0][0]
-        same_exact += exact.caption(pixels)[0][0].tokens == expected.tokens
-        same_quantised += quantised.caption(pixels)[0][0].tokens == expected.tokens
-        input_ids = torch.tensor([[captioner.config.bos_id, *expected.tokens]])
-        input_ids = input_ids[:, : generation.max_new_tokens]
-        logits = captioner(features, input_ids).numpy()
-        found = exact.decode(input_ids.numpy(), exact.encode(pixels))
-        largest = max(largest, float(np.abs(found - logits).max()))
+        searched = beam_search(captioner, captioner.encode(features), **asdict(exact.generation))
+        compared: list[tuple[bool, bool, float]] = []
+        for index, (expected, *_) in enumerate(searched):
+            image = pixels[index : index + 1]
+            input_ids = torch.tensor([[captioner.config.bos_id, *expected.tokens]])
+            input_ids = input_ids[:, : exact.generation.max_new_tokens]
+            logits = captioner(features[index : index + 1], input_ids).numpy()
+            found = exact.decode(input_ids.numpy(), exact.encode(image))
+            same = [
+                each.caption(image)[0][0].tokens == expected.tokens for each in (exact, quantised)
+            ]
+            compared.append((same[0], same[1], float(np.abs(found - logits).max())))
+        return compared
+
     count = len(pixel_values)
-    return Parity(count, same_exact / count, same_quantised / count, largest)
+    chunks = [pixel_values[start : start + AT_ONCE] for start in range(0, count, AT_ONCE)]
+    every = [each for part in map_forked(compare, chunks) for each in part]
+    same_exact, same_quantised, differences = zip(*every, strict=True)
+    return Parity(count, sum(same_exact) / count, sum(same_quantised) / count, max(differences))
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
