@@ -1,7 +1,7 @@
 """What thumbs teach, by taste, seed, number of thumbs, noise and recipe.
 
     npm run bench:learning -- --plan headline            # 4 tastes or more, 3 seeds, 200 thumbs
-    npm run bench:learning -- --plan all --part 1 --parts 2
+    npm run bench:learning -- --plan all                 # hours
     npm run bench:learning -- --tastes-only              # how often the base pleases each taste
     npm run bench:learning -- --table                    # only prints what is there
 
@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from dico.base_version import BaseVersion
+from dico.parallel import map_forked
 from scenes.tastes import TASTES, approves
 
-from learning.experiments import ROOT, run
+from learning.experiments import ROOT, Experiment, run
 from learning.plans import PLANS, experiments_of
 from learning.table import print_table
 from learning.world import FRESH, World
@@ -39,6 +41,18 @@ def tastes_only(world: World, fresh: int) -> None:
         print(f"{name:16} base {base / len(unseen):.3f}  oracle {best / len(unseen):.3f}")
 
 
+def said_of(row: dict[str, Any]) -> str:
+    """A line as an experiment ends."""
+    return (
+        f"{row['taste']:14} {row['recipe']:24} {row['thumbs']:4} {row['noise']:.1f} "
+        f"seed {row['seed']} round {row['round']}  approval {row['approval_before']:.3f} > "
+        f"{row['approval_trained']:.3f}  facts {row['facts_right_before']:.3f} > "
+        f"{row['facts_right_trained']:.3f}  gram {row['grammatical_trained']:.3f}  recall "
+        f"{row['recall_before']:.2f} > {row['recall_trained']:.2f}  {row['verdict']} "
+        f"{row['seconds']:.0f} s"
+    )
+
+
 def main() -> None:
     """Runs a plan and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -49,8 +63,7 @@ def main() -> None:
     parser.add_argument("--tastes", help="instead of the plan's, comma between them")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fresh", type=int, default=300, help="pictures to judge on (300)")
-    parser.add_argument("--part", type=int, default=1, help="of --parts, for several processes")
-    parser.add_argument("--parts", type=int, default=1)
+    parser.add_argument("--processes", type=int, help="experiments at a time (one a core)")
     parser.add_argument("--tastes-only", action="store_true")
     parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
@@ -64,22 +77,20 @@ def main() -> None:
     rows_folder.mkdir(exist_ok=True)
     tastes = options.tastes.split(",") if options.tastes else None
     planned = experiments_of(options.plan, tastes, options.seeds)
-    for number, experiment in enumerate(planned):
-        path = rows_folder / experiment.file_name
-        if options.table or path.exists() or number % options.parts != options.part - 1:
-            continue
-        rows = run(world, experiment, options.fresh)
-        path.write_text(json.dumps(rows, indent=1))
-        for row in rows:
-            print(
-                f"{row['taste']:14} {row['recipe']:24} {row['thumbs']:4} {row['noise']:.1f} "
-                f"seed {row['seed']} round {row['round']}  approval {row['approval_before']:.3f} > "
-                f"{row['approval_trained']:.3f}  facts {row['facts_right_before']:.3f} > "
-                f"{row['facts_right_trained']:.3f}  gram {row['grammatical_trained']:.3f}  recall "
-                f"{row['recall_before']:.2f} > {row['recall_trained']:.2f}  {row['verdict']} "
-                f"{row['seconds']:.0f} s",
-                flush=True,
-            )
+    missing = [each for each in planned if not (rows_folder / each.file_name).exists()]
+    if missing and not options.table:
+        world.pictures(FRESH, options.fresh)
+        for first, count in sorted({each.pictures for each in missing}):
+            world.pictures(first, count)
+
+        def finish(experiment: Experiment) -> list[dict[str, Any]]:
+            rows = run(world, experiment, options.fresh)
+            (rows_folder / experiment.file_name).write_text(json.dumps(rows, indent=1))
+            return rows
+
+        for rows in map_forked(finish, missing, options.processes):
+            for row in rows:
+                print(said_of(row), flush=True)
     rows = [
         row for path in sorted(rows_folder.glob("*.json")) for row in json.loads(path.read_text())
     ]

@@ -62,6 +62,11 @@ class Experiment:
         return ", ".join([self.recipe, *(each for each in extra if each)])
 
     @property
+    def pictures(self) -> tuple[int, int]:
+        """The first of its rated pictures and how many there are."""
+        return self.seed * 10_000, self.thumbs
+
+    @property
     def file_name(self) -> str:
         """Of its row."""
         return f"{self.taste}-{self.name}-{self.thumbs}-{self.noise}-{self.seed}.json".replace(
@@ -201,7 +206,7 @@ def run(world: World, experiment: Experiment, fresh: int) -> list[dict[str, Any]
     rows: list[dict[str, Any]] = []
     last: Judgement = before
     for number in range(experiment.rounds):
-        new = world.pictures(experiment.seed * 10_000 + number * portion, portion)
+        new = world.pictures(experiment.pictures[0] + number * portion, portion)
         said = serving(new)
         ratings += viewers.rate(new, said)
         shown += new

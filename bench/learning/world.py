@@ -22,6 +22,7 @@ from dico.data_set import RatedImage, Rating
 from dico.evaluators.clip import pac_score
 from dico.job import candidate_maker
 from dico.material import AT_ONCE, Material, join_thumbs
+from dico.parallel import spread
 from dico.pixels import load_pixels
 from dico.pretraining.measure import said_figures
 from dico.pretraining.tower import HELD_OUT_SEED
@@ -78,7 +79,15 @@ class World:
         return found[:count]
 
     def _make(self, first: int) -> dict[str, object]:
-        scenes = [sample_scene(HELD_OUT_SEED + 2_000_000 + n) for n in range(first, first + 50)]
+        started = time.monotonic()
+        chunks = [range(n, n + AT_ONCE) for n in range(first, first + 50, AT_ONCE)]
+        chunks[-1] = range(chunks[-1].start, first + 50)
+        shown = [each for part in spread(self._draw, chunks, self.base.device) for each in part]
+        return {"shown": shown, "seconds": time.monotonic() - started}
+
+    @torch.no_grad()
+    def _draw(self, numbers: range) -> list[Shown]:
+        scenes = [sample_scene(HELD_OUT_SEED + 2_000_000 + number) for number in numbers]
         digests: list[str] = []
         features: list[torch.Tensor] = []
         for scene in scenes:
@@ -86,28 +95,18 @@ class World:
             draw_scene(scene, size=256).save(file, "JPEG", quality=90)
             digests.append(hashlib.sha256(file.getvalue()).hexdigest())
             pixels = load_pixels(file.getvalue(), self.base.image_size)
-            with torch.no_grad():
-                features.append(self.base.tower(torch.from_numpy(pixels)[None]))
-        started = time.monotonic()
-        candidates: list[Candidates] = []
-        for start in range(0, 50, AT_ONCE):
-            chunk = features[start : start + AT_ONCE]
-            seeds = [int(digest[:12], 16) for digest in digests[start : start + AT_ONCE]]
-            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-            drawn = self.maker.draw(torch.cat(chunk), generators)
-            candidates += [
-                self.maker.score(image, tokens, top)
-                for image, (tokens, top) in zip(chunk, drawn, strict=True)
-            ]
-        seconds = time.monotonic() - started
+            features.append(self.base.tower(torch.from_numpy(pixels)[None]))
+        seeds = [int(digest[:12], 16) for digest in digests]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        drawn = self.maker.draw(torch.cat(features), generators)
+        candidates = [
+            self.maker.score(image, tokens, top)
+            for image, (tokens, top) in zip(features, drawn, strict=True)
+        ]
         said = captions(self.base, self.base.captioner, features)
-        return {
-            "shown": [
-                Shown(*each)
-                for each in zip(scenes, digests, features, candidates, said, strict=True)
-            ],
-            "seconds": seconds,
-        }
+        return [
+            Shown(*each) for each in zip(scenes, digests, features, candidates, said, strict=True)
+        ]
 
     def material(self, shown: Sequence[Shown], ratings: Sequence[tuple[Rating, ...]]) -> Material:
         """What a job would gather from these thumbs."""

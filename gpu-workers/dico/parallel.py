@@ -7,7 +7,7 @@ import pickle
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import current_process, get_all_start_methods, get_context
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
@@ -44,7 +44,8 @@ def map_forked(
     """`work` of every item, in order, each on one thread of one of several processes.
 
     The processes are forked: they see everything that is in memory now and nothing is copied to
-    them. Where there is one core or no fork, the work is done here, with the same result.
+    them. Where there is one core or no fork, the work is done here, with the same result, as it is
+    inside such a process.
 
     Args:
         work: Without gradient, on the CPU; its result can be pickled.
@@ -55,7 +56,8 @@ def map_forked(
         RuntimeError: `work` failed, with the other process's traceback, or its process ended.
     """
     count = min(processes or min(os.cpu_count() or 1, MOST), len(items))
-    if count < 2 or "fork" not in get_all_start_methods():
+    # A process that was forked here has no share of the machine left to give away.
+    if count < 2 or current_process().daemon or "fork" not in get_all_start_methods():
         with threads(1):
             yield from map(work, items)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import json
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,17 @@ def test_a_file_without_sizes_is_no_evaluator(tmp_path: Path) -> None:
     save_file({"clip.logit_scale": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="holds no evaluator sizes"):
         load_evaluators(tmp_path / "other.safetensors")
+
+
+def test_other_evaluators_and_broken_files_are_a_value_error(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    sizes = json.dumps({"feature_width": 12, "width": 8, "heads": 2, "ffn": 8, "vocab_size": 20})
+    save_file({"clip.logit_scale": torch.zeros(1)}, path, {"config": sizes})
+    with pytest.raises(ValueError, match="holds other evaluators"):
+        load_evaluators(path)
+    path.write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match="holds other evaluators"):
+        load_evaluators(path)
 
 
 def test_every_error_is_measured(tokenizer: Tokenizer) -> None:

@@ -36,3 +36,11 @@ def test_a_failure_there_is_raised_here() -> None:
 def test_the_end_of_a_process_is_noticed() -> None:
     with pytest.raises(RuntimeError, match="ended early"):
         list(map_forked(lambda number: os._exit(number), [1, 1], processes=2))
+
+
+def test_a_forked_process_forks_no_further() -> None:
+    def work(_: int) -> list[int]:
+        return [os.getpid(), *map_forked(lambda _: os.getpid(), [0, 1], processes=2)]
+
+    for found in map_forked(work, [0, 1], processes=2):
+        assert len(set(found)) == 1

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dico.evaluators.clip import Clip, ClipConfig
@@ -38,19 +38,23 @@ def load_evaluators(path: Path) -> tuple[Clip, Clip]:
     """Reads CLIP and PAC, in eval mode.
 
     Raises:
-        ValueError: The file is not one that `save_evaluators` wrote.
+        OSError: The file cannot be read.
+        ValueError: It is not one that `save_evaluators` of this version wrote.
     """
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-        if "config" not in metadata:
-            raise ValueError(f"{path.name} holds no evaluator sizes")
-        config = ClipConfig(**json.loads(metadata["config"]))
-        tensors = {name: file.get_tensor(name).float() for name in list(file.keys())}
-    shared = {k.removeprefix("clip."): v for k, v in tensors.items() if k.startswith("clip.")}
-    own = {k.removeprefix("pac."): v for k, v in tensors.items() if k.startswith("pac.")}
-    clip, pac = Clip(config), Clip(config)
-    clip.load_state_dict(shared)
-    pac.load_state_dict(shared | own)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if "config" not in metadata:
+                raise ValueError(f"{path.name} holds no evaluator sizes")
+            config = ClipConfig(**json.loads(metadata["config"]))
+            tensors = {name: file.get_tensor(name).float() for name in list(file.keys())}
+        shared = {k.removeprefix("clip."): v for k, v in tensors.items() if k.startswith("clip.")}
+        own = {k.removeprefix("pac."): v for k, v in tensors.items() if k.startswith("pac.")}
+        clip, pac = Clip(config), Clip(config)
+        clip.load_state_dict(shared)
+        pac.load_state_dict(shared | own)
+    except (SafetensorError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path.name} holds other evaluators: {error}") from error
     return clip.eval().requires_grad_(False), pac.eval().requires_grad_(False)
 
 

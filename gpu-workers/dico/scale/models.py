@@ -141,7 +141,7 @@ def make_evaluator(config: TrainingConfig, tower: nn.Module, path: Path | None) 
         return Clip(config.evaluator)
     try:
         _, pac = load_evaluators(path)
-    except (OSError, SafetensorError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError) as error:
         raise WeightsError(f"{path} holds no evaluators") from error
     if pac.config != config.evaluator:
         raise WeightsError(f"{path} holds an evaluator of other sizes than the configuration's")
