@@ -14,11 +14,11 @@ from torch import Tensor
 
 from dico.base_version import BaseVersion
 from dico.candidates import CandidateMaker
-from dico.scoring import score_sequences
 from dico.captioner import Captioner
 from dico.material import AT_ONCE, Picture
 from dico.parallel import spread
 from dico.preferences import PreferenceModel, caption_features, roc_auc
+from dico.scoring import score_sequences
 from dico.search import beam_search, sample
 
 FUNCTION_WORDS = frozenset(

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from dico.candidates import Candidates
-from dico.scoring import score_sequences
 from dico.captioner import Captioner
 from dico.objective import Dico, Objective, Outcome, Scored
+from dico.scoring import score_sequences
 
 
 @dataclass(frozen=True)

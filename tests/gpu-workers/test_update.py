@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from dico.candidates import Candidates
-from dico.scoring import score_sequences
 from dico.captioner import Captioner, CaptionerConfig
 from dico.dpo import Dpo
 from dico.objective import Objective, dico_loss
+from dico.scoring import score_sequences
 from dico.scst import BeamMeanScst, GreedyScst
 from dico.sft import Sft
 from dico.update import Example, Hyperparameters, StepReport, dico_update, fixed_lists

@@ -6,11 +6,11 @@ import torch
 
 from dico.base_version import BaseVersion
 from dico.candidates import Candidates
-from dico.scoring import score_sequences
 from dico.captioner import Captioner
 from dico.claims.judges import Judges
 from dico.claims.methods import Method
 from dico.claims.pictures import Pictures
+from dico.scoring import score_sequences
 from dico.search import beam_search
 from dico.update import Example, ExampleSource, Hyperparameters, rows_of_step
 

@@ -8,7 +8,6 @@ import torch
 from scenes.checker import check, shares
 
 from dico.base_version import BaseVersion
-from dico.scoring import score_sequences
 from dico.captioner import Captioner
 from dico.claims.judge import judge
 from dico.claims.judges import Judges
@@ -19,6 +18,7 @@ from dico.metrics.fluency import fluency
 from dico.metrics.overlap import overlap
 from dico.metrics.retrieval import retrieval
 from dico.metrics.tokenise import tokenise
+from dico.scoring import score_sequences
 from dico.search import sample
 
 SAMPLES = 2

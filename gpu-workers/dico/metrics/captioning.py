@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from dico.base_version import BaseVersion
-from dico.scoring import score_sequences
 from dico.metrics.captioned_images import CaptionedImage, DataError
 from dico.metrics.drift import Estimate, log_ratio, sampled_kl
 from dico.pixels import ImageError, load_pixels
+from dico.scoring import score_sequences
 from dico.search import beam_search, sample
 
 BATCH = 16
