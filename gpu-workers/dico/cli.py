@@ -29,10 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     pretrain = commands.add_parser(
         "pretrain", help="make the base version; every step resumes where it stopped"
     )
-    pretrain.add_argument("step", choices=["tower", "bank", "captioner", "evaluators", "release"])
+    pretrain.add_argument(
+        "step", choices=["tower", "bank", "captioner", "facts", "evaluators", "release"]
+    )
     pretrain.add_argument("--folder", type=Path, default=Path(".data/pretraining"))
     pretrain.add_argument("--minutes", type=float, default=17.0, help="budget of the step (17)")
-    pretrain.add_argument("--count", type=int, default=24_000, help="scenes in the bank (24000)")
+    pretrain.add_argument("--count", type=int, default=38_000, help="scenes in the bank (38000)")
     pretrain.add_argument("--seed", type=int, default=1)
     pretrain.add_argument(
         "--from", dest="start", type=Path, help="version whose weights to train further"
@@ -72,6 +74,8 @@ def _pretrain(arguments: argparse.Namespace) -> int:
             steps.bank(arguments.folder, arguments.count, arguments.start)
         case "captioner":
             steps.captioner(arguments.folder, arguments.minutes, arguments.seed, arguments.start)
+        case "facts":
+            steps.facts(arguments.folder, arguments.minutes, arguments.seed)
         case "evaluators":
             steps.evaluators(arguments.folder, arguments.minutes, arguments.seed, arguments.start)
         case _:

@@ -24,6 +24,7 @@ from dico.export.training_state import load_training_state, round_to_fp16
 from dico.pretraining.bank import BANK_SEED, build_bank
 from dico.pretraining.captioner import train_captioner
 from dico.pretraining.evaluators import train_clip, train_pac
+from dico.pretraining.facts import train_on_facts
 from dico.pretraining.measure import measure_captioner, measure_evaluator
 from dico.pretraining.tower import (
     HELD_OUT_SEED,
@@ -86,6 +87,12 @@ def captioner(folder: Path, minutes: float, seed: int, start: Path | None = None
     train_captioner(folder, frozen_tower(folder), minutes=minutes, seed=seed, start=published)
 
 
+def facts(folder: Path, minutes: float, seed: int) -> None:
+    """Trains the captioner further on what is right in its own captions."""
+    frozen = frozen_tower(folder)
+    train_on_facts(folder, frozen, trained_captioner(folder, frozen), minutes=minutes, seed=seed)
+
+
 def evaluators(folder: Path, minutes: float, seed: int, start: Path | None = None) -> None:
     """Trains CLIP, then PAC's projections on top of it."""
     frozen = frozen_tower(folder)
@@ -100,8 +107,8 @@ def evaluators(folder: Path, minutes: float, seed: int, start: Path | None = Non
     _write_figures(folder, "evaluators", figures)
 
 
-def trained_captioner(folder: Path, frozen: Tower) -> Captioner:
-    """The pre-trained captioner, rounded to fp16."""
+def trained_captioner(folder: Path, frozen: Tower, name: str = "captioner.pt") -> Captioner:
+    """The captioner of a checkpoint, rounded to fp16."""
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     config = CaptionerConfig(
         feature_width=frozen.config.feature_width,
@@ -109,9 +116,7 @@ def trained_captioner(folder: Path, frozen: Tower) -> Captioner:
         vocab_size=tokenizer.vocab_size,
     )
     trained = Captioner(config)
-    trained.load_state_dict(
-        torch.load(folder / "captioner.pt", weights_only=True)["state"]["captioner"]
-    )
+    trained.load_state_dict(torch.load(folder / name, weights_only=True)["state"]["captioner"])
     trained.eval().requires_grad_(False)
     round_to_fp16(trained)
     return trained
@@ -126,7 +131,7 @@ def release(folder: Path, out: Path, signing_seed: str | None) -> None:
     torch.set_num_threads(1)
     seed = signing_seed or base64.b64encode(os.urandom(32)).decode()
     frozen = frozen_tower(folder)
-    trained = trained_captioner(folder, frozen)
+    trained = trained_captioner(folder, frozen, "facts.pt")
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     figures: dict[str, Any] = {
         style: measure_captioner(frozen, trained, tokenizer, style)
@@ -156,7 +161,7 @@ def release(folder: Path, out: Path, signing_seed: str | None) -> None:
             for name in ("tower", "captioner", "evaluators")
             if (folder / f"{name}.json").exists()
         },
-        training={"data": "illustrated scenes", "objective": "cross-entropy"},
+        training={"data": "illustrated scenes", "objective": "cross-entropy, then facts"},
         with_training_state=True,
     )
     print(f"version {version.version_id}\npublic key {public_key(seed)}")
