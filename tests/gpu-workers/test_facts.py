@@ -64,7 +64,7 @@ def test_steps_on_the_loss_make_captions_worth_more() -> None:
 
 
 def test_a_bank_grows_and_keeps_what_it_has(tmp_path: Path) -> None:
-    tower = Tower(TowerConfig(image_size=48, widths=(4, 4, 4, 4))).eval().requires_grad_(False)
+    tower = Tower(TowerConfig(widths=(4, 4, 4, 4))).eval().requires_grad_(False)
     build_bank(tower, tmp_path, count=5, views=2, workers=0)
     first = np.array(Bank(tmp_path).grids)
     build_bank(tower, tmp_path, count=8, views=2, workers=0)
