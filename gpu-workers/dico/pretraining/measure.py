@@ -16,6 +16,7 @@ from scenes.scene import Scene
 
 from dico.captioner import Captioner
 from dico.evaluators.clip import Clip
+from dico.parallel import map_forked
 from dico.pretraining.corruptions import ERRORS, Corruptor
 from dico.pretraining.streams import evaluator_tokens
 from dico.pretraining.tower import HELD_OUT_SEED, normalise, to_pixels
@@ -36,18 +37,30 @@ def tower_features(tower: Tower, scenes: list[Scene], style: str) -> torch.Tenso
     )
 
 
-@torch.no_grad()
-def measure_captioner(
-    tower: Tower, captioner: Captioner, tokenizer: Tokenizer, style: str, count: int = 200
-) -> dict[str, Any]:
-    """Shares of the checker over beam-search captions of held-out scenes, and `said_figures`."""
-    scenes = [sample_scene(HELD_OUT_SEED + number) for number in range(count)]
-    checks = []
-    for start in range(0, count, 20):
-        features = tower_features(tower, scenes[start : start + 20], style)
-        found = beam_search(captioner, captioner.encode(features))
-        for scene, candidates in zip(scenes[start : start + 20], found, strict=True):
-            checks.append(check(tokenizer.decode(candidates[0].tokens), scene))
+Checked = list[tuple[Check, Scene]]
+
+
+def check_captions(
+    tower: Tower, captioner: Captioner, tokenizer: Tokenizer, style: str, scenes: range
+) -> Checked:
+    """Beam-search captions of held-out scenes, by number, held against them."""
+
+    @torch.no_grad()
+    def checked(numbers: range) -> Checked:
+        drawn = [sample_scene(HELD_OUT_SEED + number) for number in numbers]
+        found = beam_search(captioner, captioner.encode(tower_features(tower, drawn, style)))
+        return [
+            (check(tokenizer.decode(best.tokens), scene), scene)
+            for scene, (best, *_) in zip(drawn, found, strict=True)
+        ]
+
+    chunks = [scenes[start : start + 20] for start in range(0, len(scenes), 20)]
+    return [each for part in map_forked(checked, chunks) for each in part]
+
+
+def captioner_figures(checked: Checked) -> dict[str, Any]:
+    """The checker's shares and `said_figures`."""
+    checks, scenes = (list(each) for each in zip(*checked, strict=True))
     return asdict(shares(checks, scenes)) | said_figures(checks, scenes)
 
 

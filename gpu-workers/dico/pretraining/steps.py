@@ -25,7 +25,7 @@ from dico.pretraining.bank import BANK_SEED, build_bank
 from dico.pretraining.captioner import train_captioner
 from dico.pretraining.evaluators import train_clip, train_pac
 from dico.pretraining.facts import train_on_facts
-from dico.pretraining.measure import measure_captioner, measure_evaluator
+from dico.pretraining.measure import captioner_figures, check_captions, measure_evaluator
 from dico.pretraining.tower import (
     HELD_OUT_SEED,
     normalise,
@@ -37,6 +37,8 @@ from dico.tokenizer import Tokenizer
 from dico.tower import Tower, TowerConfig
 
 VOCABULARY_SCENES = 6_000
+# Held-out scenes, in the seen styles together and in the held-out one.
+MEASURED = 1_000
 PROBE_SEED = HELD_OUT_SEED + 900_000
 
 
@@ -133,9 +135,17 @@ def release(folder: Path, out: Path, signing_seed: str | None) -> None:
     frozen = frozen_tower(folder)
     trained = trained_captioner(folder, frozen, "facts.pt")
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
-    figures: dict[str, Any] = {
-        style: measure_captioner(frozen, trained, tokenizer, style)
-        for style in (*TRAINING_STYLES, HELD_OUT_STYLE)
+    each = MEASURED // len(TRAINING_STYLES)
+    seen = {
+        style: check_captions(
+            frozen, trained, tokenizer, style, range(number * each, (number + 1) * each)
+        )
+        for number, style in enumerate(TRAINING_STYLES)
+    }
+    unseen = check_captions(frozen, trained, tokenizer, HELD_OUT_STYLE, range(MEASURED))
+    every = {"seen styles": [pair for own in seen.values() for pair in own], **seen}
+    figures = {
+        style: captioner_figures(own) for style, own in (every | {HELD_OUT_STYLE: unseen}).items()
     }
     _write_figures(folder, "captioner", figures)
     (out / "training").mkdir(parents=True, exist_ok=True)
