@@ -55,11 +55,11 @@ def test_steps_on_the_loss_make_captions_worth_more() -> None:
     earned: list[float] = []
     for _ in range(30):
         scenes = [SCENES[0], SCENES[0]]
-        loss, best = facts_loss(policy, policy.encode(features), scenes, base.tokenizer, generator)
+        loss, mean = facts_loss(policy, policy.encode(features), scenes, base.tokenizer, generator)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        earned.append(float(best))
+        earned.append(float(mean))
     assert sum(earned[-5:]) > sum(earned[:5])
 
 

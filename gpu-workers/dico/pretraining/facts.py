@@ -29,26 +29,29 @@ from dico.pretraining.captioner import (
 from dico.pretraining.clock import Budget, RunningMeans, warm_cosine
 from dico.scoring import score_sequences
 from dico.scst import beam_mean_loss
-from dico.search import beam_search, sample
+from dico.search import sample
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower
 
-# What a claim is worth where it is right and where it is wrong. It pays from the share of right
-# ones at which the two cancel: .55 of the kinds, .8 of the counts, .83 of the relations.
+# What a claim is worth where it is right and where it is wrong. It pays where more than a third of
+# the kinds are right, .85 of the counts, .88 of the relations. What a caption may well leave out is
+# worth nothing, or captions would say all that they can.
 WORTH: dict[FactType, tuple[float, float]] = {
-    "kind": (1.0, -1.2),
-    "count": (0.3, -1.2),
-    "colour": (0.3, -1.2),
-    "size": (0.3, -1.2),
-    "relation": (0.4, -2.0),
-    "place": (0.3, -1.2),
-    "time": (0.3, -1.2),
-    "weather": (0.3, -1.2),
+    "kind": (1.6, -0.8),
+    "count": (0.3, -1.8),
+    "colour": (0.0, -1.2),
+    "size": (0.0, -1.2),
+    "relation": (0.3, -2.2),
+    "place": (0.0, -1.2),
+    "time": (0.0, -1.2),
+    "weather": (0.0, -1.2),
 }
-UNGRAMMATICAL, REPEATED = -4.0, -1.5
+UNGRAMMATICAL, REPEATED = -5.0, -3.0
 # Beside cross-entropy, whose unit is a token.
 FACTS_WEIGHT = 0.3
-BEAMS, SAMPLES = 4, 4
+# Beams among them would be right more often than the others and so gain on them, with whatever
+# way they begin: two of five tastes were then hardly ever met by chance any more.
+SAMPLES = 8
 
 
 def worth(checked: Check) -> float:
@@ -76,12 +79,12 @@ def facts_loss(
         generator: Of the samples.
 
     Returns:
-        The loss, and the mean worth of the best beams.
+        The loss, and the mean worth of the samples.
     """
-    seen = hidden.detach()
-    beams = beam_search(captioner, seen, num_beams=BEAMS)
-    drawn = sample(captioner, seen, samples=SAMPLES, generators=[generator] * len(scenes))
-    captions = [[list(c.tokens) for c in [*a, *b]] for a, b in zip(beams, drawn, strict=True)]
+    drawn = sample(
+        captioner, hidden.detach(), samples=SAMPLES, generators=[generator] * len(scenes)
+    )
+    captions = [[list(each.tokens) for each in own] for own in drawn]
     rewards = torch.tensor(
         [
             [worth(check(tokenizer.decode(tokens), scene)) for tokens in own]
@@ -90,11 +93,7 @@ def facts_loss(
     )
     flat = [tokens for own in captions for tokens in own]
     logps = score_sequences(captioner, hidden, flat).logps.view_as(rewards)
-    # A caption twice in a list would count twice.
-    valid = torch.tensor(
-        [[tokens not in own[:i] for i, tokens in enumerate(own)] for own in captions]
-    )
-    return beam_mean_loss(logps, rewards, valid), rewards[:, 0].mean()
+    return beam_mean_loss(logps, rewards), rewards.mean()
 
 
 def train_on_facts(
@@ -159,10 +158,10 @@ def train_on_facts(
         loss = cross_entropy(logits, labels, captioner.config.pad_id)
         again = repetition_loss(logits, labels, is_kind, captioner.config.pad_id)
         scenes = [bank_scene(int(row)) for row in rows]
-        facts, best = facts_loss(captioner, hidden, scenes, tokenizer, generator)
+        facts, earned = facts_loss(captioner, hidden, scenes, tokenizer, generator)
         optimiser.zero_grad()
         (loss + REPETITION_WEIGHT * again + FACTS_WEIGHT * facts).backward()
         nn.utils.clip_grad_norm_(captioner.parameters(), 1.0)
         optimiser.step()
-        means.add({"loss": loss, "again": again, "facts": facts, "worth": best})
+        means.add({"loss": loss, "again": again, "facts": facts, "worth": earned})
     return captioner.eval()
