@@ -98,11 +98,7 @@ class World:
             features.append(self.base.tower(torch.from_numpy(pixels)[None]))
         seeds = [int(digest[:12], 16) for digest in digests]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        drawn = self.maker.draw(torch.cat(features), generators)
-        candidates = [
-            self.maker.score(image, tokens, top)
-            for image, (tokens, top) in zip(features, drawn, strict=True)
-        ]
+        candidates = self.maker.make(torch.cat(features), generators)
         said = captions(self.base, self.base.captioner, features)
         return [
             Shown(*each) for each in zip(scenes, digests, features, candidates, said, strict=True)

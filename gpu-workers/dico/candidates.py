@@ -103,6 +103,14 @@ class CandidateMaker:
             (_likely(own, floor), top) for own, floor, top in zip(found, least, tops, strict=True)
         ]
 
+    def make(self, features: Tensor, generators: list[torch.Generator]) -> list[Candidates]:
+        """`draw` and `score` together, for each image of [B, S, F]."""
+        drawn = self.draw(features, generators)
+        return [
+            self.score(own, tokens, top)
+            for own, (tokens, top) in zip(features.split(1), drawn, strict=True)
+        ]
+
     @torch.no_grad()
     def score(self, features: Tensor, tokens: list[tuple[int, ...]], top_logp: float) -> Candidates:
         """Scores given captions of one image, features [1, S, F], under everything frozen."""

@@ -108,11 +108,7 @@ def gather(
 
     def draw(chunk: list[RatedImage]) -> list[Candidates]:
         seen = torch.cat([features[image.sha256] for image in chunk]).to(base.device)
-        drawn = maker.draw(seen, [_generator(seed, image) for image in chunk])
-        return [
-            maker.score(own, tokens, top)
-            for own, (tokens, top) in zip(seen.split(1), drawn, strict=True)
-        ]
+        return maker.make(seen, [_generator(seed, image) for image in chunk])
 
     dropped = Counter({"unreadable image": len(images) - len(readable)})
     pictures: list[Picture] = []

@@ -50,7 +50,7 @@ UNGRAMMATICAL, REPEATED = -5.0, -3.0
 # Beside cross-entropy, whose unit is a token.
 FACTS_WEIGHT = 0.3
 # Beams among them would be right more often than the others and so gain on them, with whatever
-# way they begin: two of five tastes were then hardly ever met by chance any more.
+# way they begin: two of four tastes were then hardly ever met by chance any more.
 SAMPLES = 8
 
 
