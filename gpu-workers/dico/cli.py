@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     pretrain.add_argument("--folder", type=Path, default=Path(".data/pretraining"))
     pretrain.add_argument("--minutes", type=float, default=17.0, help="budget of the step (17)")
-    pretrain.add_argument("--count", type=int, default=38_000, help="scenes in the bank (38000)")
+    pretrain.add_argument("--count", type=int, default=24_000, help="scenes in the bank (24000)")
     pretrain.add_argument("--seed", type=int, default=1)
     pretrain.add_argument(
         "--from", dest="start", type=Path, help="version whose weights to train further"
@@ -75,11 +75,12 @@ def _pretrain(arguments: argparse.Namespace) -> int:
         case "captioner":
             steps.captioner(arguments.folder, arguments.minutes, arguments.seed, arguments.start)
         case "facts":
-            steps.facts(arguments.folder, arguments.minutes, arguments.seed)
+            steps.facts(arguments.folder, arguments.minutes, arguments.seed, arguments.start)
         case "evaluators":
             steps.evaluators(arguments.folder, arguments.minutes, arguments.seed, arguments.start)
         case _:
-            steps.release(arguments.folder, arguments.out, os.environ.get("DICO_SIGNING_KEY"))
+            signing_key = os.environ.get("DICO_SIGNING_KEY")
+            steps.release(arguments.folder, arguments.out, signing_key, arguments.start)
     return 0
 
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import copy
-import json
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from dico.base_version import BaseVersion
-from dico.pretraining.bank import BANK_SEED, Bank, build_bank
-from dico.pretraining.facts import REPEATED, UNGRAMMATICAL, WORTH, facts_loss, worth
+from dico.pretraining.bank import BANK_SEED
+from dico.pretraining.facts import (
+    CAPTIONS,
+    FIRST_SCENE,
+    REPEATED,
+    UNGRAMMATICAL,
+    WORTH,
+    Drawn,
+    NewScenes,
+    facts_loss,
+    worth,
+)
+from dico.pretraining.steps import facts, published_models, trained_captioner
+from dico.tokenizer import Tokenizer
 from dico.tower import Tower, TowerConfig
 from scenes.checker import check
 from scenes.grammar import human_captions
@@ -63,17 +74,36 @@ def test_steps_on_the_loss_make_captions_worth_more() -> None:
     assert sum(earned[-5:]) > sum(earned[:5])
 
 
-def test_a_bank_grows_and_keeps_what_it_has(tmp_path: Path) -> None:
+def test_new_scenes_come_once_and_an_interrupted_stream_goes_on_where_it_was() -> None:
     tower = Tower(TowerConfig(widths=(4, 4, 4, 4))).eval().requires_grad_(False)
-    build_bank(tower, tmp_path, count=5, views=2, workers=0)
-    first = np.array(Bank(tmp_path).grids)
-    build_bank(tower, tmp_path, count=8, views=2, workers=0)
-    grown = Bank(tmp_path)
-    assert np.array_equal(grown.grids[:5], first)
-    assert grown.grids.shape[0] == len(grown.entries) == 8
-    assert grown.views.shape[0] == 2
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    build_bank(tower, whole, count=8, views=2, workers=0)
-    assert json.loads((whole / "bank.json").read_text()) == grown.entries
-    np.testing.assert_allclose(grown.grids, Bank(whole).grids, atol=1e-2)
+    tokenizer = Tokenizer.load(ROOT / "models/scenes-base/tokenizer.json")
+
+    def batches(seed: int, step: int, count: int) -> list[Drawn]:
+        return list(islice(NewScenes(tower, tokenizer, batch=3, seed=seed, step=step), count))
+
+    whole = batches(1, 0, 3)
+    seeds = [scene.seed for scenes, _, _ in whole for scene in scenes]
+    assert len(set(seeds)) == 9
+    assert min(seeds) >= FIRST_SCENE
+    assert not set(seeds) & {scene.seed for scenes, _, _ in batches(2, 0, 3) for scene in scenes}
+    scenes, features, captions = batches(1, 2, 1)[0]
+    assert scenes == whole[2][0]
+    assert torch.equal(features, whole[2][1])
+    assert captions == whole[2][2]
+    said = [tokenizer.decode(tokens) for tokens in captions]
+    for number, scene in enumerate(scenes):
+        assert set(said[CAPTIONS * number :][:CAPTIONS]) <= set(human_captions(scene))
+
+
+def test_training_on_facts_starts_from_a_version_and_leaves_what_release_reads(
+    tmp_path: Path,
+) -> None:
+    version = ROOT / "models/scenes-base"
+    facts(tmp_path, 1 / 600, 1, version)
+    tower, published = published_models(version)
+    trained = trained_captioner(tmp_path, tower, "facts.pt")
+    assert trained.config == published.config
+    assert any(
+        not torch.equal(own, other)
+        for own, other in zip(trained.parameters(), published.parameters(), strict=True)
+    )

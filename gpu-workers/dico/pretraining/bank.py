@@ -23,8 +23,6 @@ from dico.pretraining.tower import normalise, to_pixels
 from dico.tower import Tower
 
 BANK_SEED = 100_000_000
-# Rows that cross-entropy reads; those behind them stay new for the training on facts.
-CROSS_ENTROPY_ROWS = 24_000
 BATCH = 64
 
 
@@ -58,14 +56,14 @@ class Bank:
 class _Seen(IterableDataset[tuple[Tensor, Tensor]]):
     """Grids of the scenes as the tower sees them, in batches, split over the loader's workers."""
 
-    def __init__(self, tower: Tower, first: int, count: int, views: bool) -> None:
-        self._tower, self._first, self._count, self._views = tower, first, count, views
+    def __init__(self, tower: Tower, count: int, views: bool) -> None:
+        self._tower, self._count, self._views = tower, count, views
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         torch.set_num_threads(1)
         worker = get_worker_info()
         own, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        for start in range(self._first + own * BATCH, self._count, step * BATCH):
+        for start in range(own * BATCH, self._count, step * BATCH):
             rows = range(start, min(start + BATCH, self._count))
             pixels = torch.stack([self._draw(row) for row in rows])
             with torch.no_grad():
@@ -81,7 +79,7 @@ class _Seen(IterableDataset[tuple[Tensor, Tensor]]):
 
 
 def build_bank(tower: Tower, folder: Path, *, count: int, views: int, workers: int = 2) -> None:
-    """Writes `bank.npy`, `views.npy` and `bank.json`, or adds the scenes that they lack.
+    """Writes `bank.npy`, `views.npy` and `bank.json`, or those of them that are missing.
 
     Args:
         tower: Folded, in eval mode.
@@ -91,33 +89,23 @@ def build_bank(tower: Tower, folder: Path, *, count: int, views: int, workers: i
         workers: Processes that draw and look.
     """
     for name, number in (("views", views), ("bank", count)):
-        _see(tower, folder / f"{name}.npy", number, name == "views", workers)
-    path = folder / "bank.json"
-    entries = json.loads(path.read_text()) if path.exists() else []
-    entries += [
-        {"human": human_captions(sample_scene(BANK_SEED + row))}
-        for row in range(len(entries), count)
-    ]
+        path = folder / f"{name}.npy"
+        if not path.exists():
+            _see(tower, path, number, name == "views", workers)
+    entries = [{"human": human_captions(sample_scene(BANK_SEED + row))} for row in range(count)]
     partial = folder / "bank.json.partial"
     partial.write_text(json.dumps(entries))
-    partial.rename(path)
+    partial.rename(folder / "bank.json")
 
 
 def _see(tower: Tower, path: Path, count: int, views: bool, workers: int) -> None:
-    """Grids of `count` scenes, those that are in the file already first."""
-    known = np.load(path, mmap_mode="r") if path.exists() else None
-    first = 0 if known is None else len(known)
-    if first >= count:
-        return
     partial = path.with_suffix(".partial")
     shape = (count, tower.config.cells**2, tower.config.widths[-1])
     grids = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
-    if known is not None:
-        grids[:first] = known
-    loader = DataLoader(_Seen(tower, first, count, views), None, num_workers=workers)
+    loader = DataLoader(_Seen(tower, count, views), None, num_workers=workers)
     for done, (seen, rows) in enumerate(loader):
         grids[rows.numpy()] = seen.numpy()
         if done % 50 == 0:
-            print(f"{path.stem}: {first + done * BATCH} of {count}", flush=True)
+            print(f"{path.stem}: {done * BATCH} of {count}", flush=True)
     grids.flush()
     partial.rename(path)

@@ -15,7 +15,7 @@ from scenes.scene import Scene
 from torch import Tensor, nn
 
 from dico.captioner import Captioner, CaptionerConfig, pad_captions, token_logps
-from dico.pretraining.bank import CROSS_ENTROPY_ROWS, Bank, bank_scene, centre_of
+from dico.pretraining.bank import Bank, bank_scene, centre_of
 from dico.pretraining.clock import FURTHER, Budget, RunningMeans, warm_cosine
 from dico.tokenizer import Tokenizer
 from dico.tower import Tower
@@ -242,7 +242,7 @@ def train_captioner(
         captioner.load_state_dict(saved["captioner"])
         places.load_state_dict(saved["places"])
         optimiser.load_state_dict(saved["optimiser"])
-    entries = bank.entries[:CROSS_ENTROPY_ROWS]
+    entries = bank.entries
     tokens = [[tokenizer.encode(text) for text in entry["human"]] for entry in entries]
     is_kind = kind_tokens(tokenizer)
     batches = batches_of_like_length(

@@ -46,9 +46,7 @@ def tower(
     folder: Path, minutes: float, seed: int, start: Path | None = None, threads: int = 1
 ) -> None:
     """Trains the tower and prints how often it names the right kind, by art style."""
-    published = None if start is None else load_training_state(start)[0]
-    if not isinstance(published, Tower | None):
-        raise ValueError(f"{start} does not see with a tower of the built-in kind")
+    published = None if start is None else published_models(start)[0]
     trained = train_tower(folder, minutes=minutes, seed=seed, start=published, threads=threads)
     _write_figures(folder, "tower", report_tower(trained, HELD_OUT_STYLE))
 
@@ -61,6 +59,14 @@ def frozen_tower(folder: Path) -> Tower:
     trained.eval().fold().requires_grad_(False)
     round_to_fp16(trained)
     return trained
+
+
+def published_models(version: Path) -> tuple[Tower, Captioner]:
+    """Tower and captioner of a version that sees with a tower of the built-in kind."""
+    published, captions = load_training_state(version)
+    if not isinstance(published, Tower):
+        raise ValueError(f"{version} does not see with a tower of the built-in kind")
+    return published.eval().requires_grad_(False), captions
 
 
 def bank(folder: Path, count: int, start: Path | None = None) -> None:
@@ -89,10 +95,16 @@ def captioner(folder: Path, minutes: float, seed: int, start: Path | None = None
     train_captioner(folder, frozen_tower(folder), minutes=minutes, seed=seed, start=published)
 
 
-def facts(folder: Path, minutes: float, seed: int) -> None:
+def facts(folder: Path, minutes: float, seed: int, start: Path | None = None) -> None:
     """Trains the captioner further on what is right in its own captions."""
-    frozen = frozen_tower(folder)
-    train_on_facts(folder, frozen, trained_captioner(folder, frozen), minutes=minutes, seed=seed)
+    if start is None:
+        frozen = frozen_tower(folder)
+        trained = trained_captioner(folder, frozen)
+    else:
+        frozen, trained = published_models(start)
+        (folder / "tokenizer.json").write_bytes((start / "tokenizer.json").read_bytes())
+    tokenizer = Tokenizer.load(folder / "tokenizer.json")
+    train_on_facts(folder / "facts.pt", frozen, trained, tokenizer, minutes=minutes, seed=seed)
 
 
 def evaluators(folder: Path, minutes: float, seed: int, start: Path | None = None) -> None:
@@ -124,15 +136,17 @@ def trained_captioner(folder: Path, frozen: Tower, name: str = "captioner.pt") -
     return trained
 
 
-def release(folder: Path, out: Path, signing_seed: str | None) -> None:
+def release(folder: Path, out: Path, signing_seed: str | None, start: Path | None = None) -> None:
     """Measures the model on every art style and writes the base version, signed.
+
+    Of a published version whose captioner was trained further, tower and evaluators stay.
 
     Without a signing seed one is made and thrown away: the public key, printed, is what the edge
     has to trust, and nobody can sign another base in its name.
     """
     torch.set_num_threads(1)
     seed = signing_seed or base64.b64encode(os.urandom(32)).decode()
-    frozen = frozen_tower(folder)
+    frozen = frozen_tower(folder) if start is None else published_models(start)[0]
     trained = trained_captioner(folder, frozen, "facts.pt")
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     each = MEASURED // len(TRAINING_STYLES)
@@ -150,7 +164,12 @@ def release(folder: Path, out: Path, signing_seed: str | None) -> None:
     _write_figures(folder, "captioner", figures)
     (out / "training").mkdir(parents=True, exist_ok=True)
     evaluator_file = out / "training" / "evaluators.safetensors"
-    evaluator_file.write_bytes((folder / "evaluators.safetensors").read_bytes())
+    kept = folder if start is None else start / "training"
+    evaluator_file.write_bytes((kept / "evaluators.safetensors").read_bytes())
+    metrics = {} if start is None else json.loads((start / "manifest.json").read_text())["metrics"]
+    for name in ("tower", "captioner", "evaluators"):
+        if (folder / f"{name}.json").exists():
+            metrics[name] = json.loads((folder / f"{name}.json").read_text())
     probes = [_png(PROBE_SEED + number) for number in range(20)]
     pixels = [
         normalise(to_pixels(draw_scene(sample_scene(HELD_OUT_SEED + 800_000 + n)))[None]).numpy()
@@ -166,11 +185,7 @@ def release(folder: Path, out: Path, signing_seed: str | None) -> None:
         parity_pixels=np.concatenate(pixels),
         signing_seed=seed,
         evaluators={"clip+pac": file_digest(evaluator_file)},
-        metrics={
-            name: json.loads((folder / f"{name}.json").read_text())
-            for name in ("tower", "captioner", "evaluators")
-            if (folder / f"{name}.json").exists()
-        },
+        metrics=metrics,
         training={"data": "illustrated scenes", "objective": "cross-entropy, then facts"},
         with_training_state=True,
     )
