@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dico.evaluators.clip import Clip, ClipConfig
 from dico.pretraining.bank import Bank
-from dico.pretraining.clock import Budget, RunningMeans, warm_cosine
+from dico.pretraining.clock import FURTHER, Budget, RunningMeans, warm_cosine
 from dico.pretraining.layout import learn_layout
 from dico.pretraining.streams import CORRUPTED, MAX_TOKENS, TextStream, batches_of
 from dico.tokenizer import Tokenizer
@@ -94,6 +94,7 @@ def train_clip(
         max_tokens=MAX_TOKENS,
     )
     clip = Clip(config)
+    learning_rate *= 1.0 if start is None else FURTHER
     optimiser = torch.optim.AdamW(clip.parameters(), lr=learning_rate, weight_decay=0.02)
     budget = Budget(
         folder / "clip.pt",

@@ -16,6 +16,7 @@ from scenes.grammar import human_captions
 from scenes.kinds import KINDS
 from scenes.sampler import sample_scene
 
+from dico.base_version import EVALUATORS
 from dico.captioner import Captioner, CaptionerConfig
 from dico.evaluators.storage import file_digest, load_evaluators, save_evaluators
 from dico.export.layout import write_version
@@ -51,8 +52,18 @@ def tower(
     _write_figures(folder, "tower", report_tower(trained, HELD_OUT_STYLE))
 
 
-def frozen_tower(folder: Path) -> Tower:
-    """The trained tower as it will be published: folded, rounded to fp16, without gradient."""
+def frozen_tower(folder: Path, start: Path | None = None) -> Tower:
+    """The tower trained in this folder as it will be published, or the one of a version.
+
+    Args:
+        folder: Of the steps.
+        start: Version whose weights are trained further; its tower stays where the folder has none.
+
+    Returns:
+        Folded, rounded to fp16, without gradient.
+    """
+    if start is not None and not (folder / "tower.pt").exists():
+        return published_models(start)[0]
     saved = torch.load(folder / "tower.pt", weights_only=True)["state"]["tower"]
     trained = Tower(TowerConfig())
     trained.load_state_dict(saved)
@@ -76,7 +87,7 @@ def bank(folder: Path, count: int, start: Path | None = None) -> None:
     """
     if start is not None:
         (folder / "tokenizer.json").write_bytes((start / "tokenizer.json").read_bytes())
-        build_bank(frozen_tower(folder), folder, count=count, views=count // 5)
+        build_bank(frozen_tower(folder, start), folder, count=count, views=count // 5)
         return
     captions = [
         caption
@@ -91,17 +102,18 @@ def bank(folder: Path, count: int, start: Path | None = None) -> None:
 
 def captioner(folder: Path, minutes: float, seed: int, start: Path | None = None) -> None:
     """Pre-trains the captioner with cross-entropy."""
-    published = None if start is None else load_training_state(start)[1]
-    train_captioner(folder, frozen_tower(folder), minutes=minutes, seed=seed, start=published)
+    published = None if start is None else published_models(start)[1]
+    seeing = frozen_tower(folder, start)
+    train_captioner(folder, seeing, minutes=minutes, seed=seed, start=published)
 
 
 def facts(folder: Path, minutes: float, seed: int, start: Path | None = None) -> None:
     """Trains the captioner further on what is right in its own captions."""
+    frozen = frozen_tower(folder, start)
     if start is None:
-        frozen = frozen_tower(folder)
         trained = trained_captioner(folder, frozen)
     else:
-        frozen, trained = published_models(start)
+        trained = published_models(start)[1]
         (folder / "tokenizer.json").write_bytes((start / "tokenizer.json").read_bytes())
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     train_on_facts(folder / "facts.pt", frozen, trained, tokenizer, minutes=minutes, seed=seed)
@@ -109,8 +121,8 @@ def facts(folder: Path, minutes: float, seed: int, start: Path | None = None) ->
 
 def evaluators(folder: Path, minutes: float, seed: int, start: Path | None = None) -> None:
     """Trains CLIP, then PAC's projections on top of it."""
-    frozen = frozen_tower(folder)
-    published = start and load_evaluators(start / "training" / "evaluators.safetensors")[0]
+    frozen = frozen_tower(folder, start)
+    published = start and load_evaluators(start / EVALUATORS)[0]
     clip = train_clip(folder, frozen, minutes=minutes, seed=seed, start=published)
     pac = train_pac(folder, frozen, clip, steps=300, seed=seed)
     save_evaluators(folder / "evaluators.safetensors", clip, pac)
@@ -139,14 +151,14 @@ def trained_captioner(folder: Path, frozen: Tower, name: str = "captioner.pt") -
 def release(folder: Path, out: Path, signing_seed: str | None, start: Path | None = None) -> None:
     """Measures the model on every art style and writes the base version, signed.
 
-    Of a published version whose captioner was trained further, tower and evaluators stay.
+    Of a version that was trained further, what the folder has not stays.
 
     Without a signing seed one is made and thrown away: the public key, printed, is what the edge
     has to trust, and nobody can sign another base in its name.
     """
     torch.set_num_threads(1)
     seed = signing_seed or base64.b64encode(os.urandom(32)).decode()
-    frozen = frozen_tower(folder) if start is None else published_models(start)[0]
+    frozen = frozen_tower(folder, start)
     trained = trained_captioner(folder, frozen, "facts.pt")
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     each = MEASURED // len(TRAINING_STYLES)
@@ -163,9 +175,10 @@ def release(folder: Path, out: Path, signing_seed: str | None, start: Path | Non
     }
     _write_figures(folder, "captioner", figures)
     (out / "training").mkdir(parents=True, exist_ok=True)
-    evaluator_file = out / "training" / "evaluators.safetensors"
-    kept = folder if start is None else start / "training"
-    evaluator_file.write_bytes((kept / "evaluators.safetensors").read_bytes())
+    evaluator_file = out / EVALUATORS
+    trained_here = folder / evaluator_file.name
+    kept = trained_here if start is None or trained_here.exists() else start / EVALUATORS
+    evaluator_file.write_bytes(kept.read_bytes())
     metrics = {} if start is None else json.loads((start / "manifest.json").read_text())["metrics"]
     for name in ("tower", "captioner", "evaluators"):
         if (folder / f"{name}.json").exists():

@@ -69,7 +69,7 @@ class TextStream(IterableDataset[tuple[Tensor, Tensor]]):
 
     def _texts(self, row: int, step: int) -> list[str]:
         scene, rng = bank_scene(row), random.Random(f"{self._seed}/{step}/{row}")
-        first, second = caption(scene, rng), caption(scene, rng)
+        first, second = relational_caption(scene, rng, tries=2), caption(scene, rng)
         return [first, second, *corruptions(Corruptor(scene, first), rng)]
 
 
@@ -106,12 +106,14 @@ class RelationStream(IterableDataset[tuple[Tensor, Tensor]]):
                 if len(bank_scene(row).groups) > 1:
                     rows.append(row)
             rows.sort()
-            texts = [self._text(bank_scene(row)) for row in rows]
+            texts = [relational_caption(bank_scene(row), self._rng, tries=4) for row in rows]
             yield torch.tensor(rows), evaluator_tokens(self._tokenizer, texts)
 
-    def _text(self, scene: Scene) -> str:
-        texts = [caption(scene, self._rng) for _ in range(4)]
-        return next((text for text in texts if _says_relation(text)), texts[0])
+
+def relational_caption(scene: Scene, rng: random.Random, *, tries: int) -> str:
+    """A person's caption that says how things lie, if any of so many does."""
+    texts = [caption(scene, rng) for _ in range(tries)]
+    return next((text for text in texts if _says_relation(text)), texts[0])
 
 
 def _says_relation(text: str) -> bool:
