@@ -73,7 +73,7 @@ class World:
                 partial = path.with_suffix(".partial")
                 torch.save(self._make(start), partial)
                 partial.rename(path)
-            kept = torch.load(path, weights_only=False)  # noqa: S301 (our own file)
+            kept = torch.load(path, weights_only=False)  # our own file
             found += kept["shown"]
             self.seconds_per_image = kept["seconds"] / 50
         return found[:count]

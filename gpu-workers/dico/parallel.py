@@ -73,7 +73,7 @@ def map_forked(
         ends.append(mine)
     for number in range(len(items)):
         try:
-            failure, result = pickle.loads(ends[number % count].recv_bytes())  # noqa: S301 (our own)
+            failure, result = pickle.loads(ends[number % count].recv_bytes())  # our own
         except EOFError:
             raise RuntimeError("a process that shared the work ended early") from None
         if failure:
