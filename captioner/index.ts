@@ -11,6 +11,7 @@ import {
   type ImageLimits,
 } from "./pixels/preprocess.ts";
 import type { Runtime } from "./runtime.ts";
+import { sampleCaption } from "./sampling.ts";
 import { createSessionCache, type SessionStats, type VersionSource } from "./session.ts";
 import { createVersionCache, type LoadedVersion } from "./version.ts";
 
@@ -20,6 +21,8 @@ export interface CaptionOptions {
   maxNewTokens?: number;
   /** How many of the beams' captions to return. */
   candidates?: number;
+  /** Above 0, one caption is drawn instead of searched for; beams and candidates do not count then. */
+  temperature?: number;
 }
 
 /** One caption of an image, with the text that its tokens spell. */
@@ -81,11 +84,13 @@ export interface CaptionerSettings {
   limits?: Partial<ImageLimits>;
   /** Milliseconds. */
   now?: () => number;
+  /** Uniform in [0, 1); what captions are drawn with. */
+  random?: () => number;
 }
 
 /** The one way from an image's bytes to its captions; make one per isolate or process. */
 export function createCaptioner(settings: CaptionerSettings): Captioner {
-  const { runtime, memoryBudgetBytes, now = () => performance.now() } = settings;
+  const { runtime, memoryBudgetBytes, now = () => performance.now(), random = Math.random } = settings;
   const limits: ImageLimits = {
     maxBytes: 10_000_000,
     maxPixels: 40_000_000,
@@ -123,7 +128,7 @@ export function createCaptioner(settings: CaptionerSettings): Captioner {
         const pixelValues = new Tensor("float32", prepared.pixelValues, [1, 3, height, width]);
         const states = await encodeImage(encoder!, pixelValues);
         const encoded = now();
-        const found = await search(decoder!, states, loaded, options);
+        const found = await search(decoder!, states, loaded, options, random);
         const ended = now();
         return {
           candidates: found.map((candidate) => ({ ...candidate, caption: loaded.tokenizer.decode(candidate.tokens) })),
@@ -154,16 +159,19 @@ async function search(
   states: Tensor,
   { model, generation, tokenizer }: LoadedVersion,
   options: CaptionOptions,
+  random: () => number,
 ): Promise<TokenCandidate[]> {
-  const numBeams = options.numBeams ?? generation.num_beams;
   const longest = model.decoder.max_position_embeddings ?? generation.max_new_tokens;
-  const found = await beamSearch(createOnnxDecoder(decoder, states, tokenizer.vocabSize), {
-    numBeams,
+  const onnx = createOnnxDecoder(decoder, states, tokenizer.vocabSize);
+  const rules = {
     maxNewTokens: Math.min(options.maxNewTokens ?? generation.max_new_tokens, longest),
     lengthPenalty: generation.length_penalty,
     bosTokenId: model.decoder_start_token_id,
     eosTokenId: model.eos_token_id,
-  });
+  };
+  const { temperature = 0 } = options;
+  if (temperature > 0) return [await sampleCaption(onnx, { ...rules, temperature, random })];
+  const found = await beamSearch(onnx, { ...rules, numBeams: options.numBeams ?? generation.num_beams });
   return found.slice(0, options.candidates ?? 1);
 }
 

@@ -95,13 +95,18 @@ async function makeTenant(): Promise<Client> {
   return new Client(options.url, key);
 }
 
-async function captionAll(client: Client, label: string, pictures: Picture[]) {
+async function captionAll(client: Client, label: string, pictures: Picture[], isDrawn = (_index: number) => false) {
   const captions = [];
   for (const [index, picture] of pictures.entries()) {
-    captions.push(await client.caption(picture.jpeg));
+    captions.push(await client.caption(picture.jpeg, isDrawn(index) ? 1 : 0));
     showProgress(label, index + 1, pictures.length);
   }
   return captions;
+}
+
+/** Half of the captions to rate are drawn: thumbs then teach what the best captions never meet. */
+function isDrawn(index: number): boolean {
+  return index % 2 === 1;
 }
 
 /** The same coin for the same seed and thumb, so that a run can be repeated. */
@@ -145,7 +150,9 @@ async function demonstrate(): Promise<void> {
       ]),
     );
     const before = await timed("captions_before", () => captionAll(client, "held-out, base version", pictures));
-    const served = await timed("captions_to_rate", () => captionAll(client, "captions to rate", ratedPictures));
+    const served = await timed("captions_to_rate", () =>
+      captionAll(client, "captions to rate", ratedPictures, isDrawn),
+    );
     const opinions = await judge(
       rated,
       served.map((item) => item.caption),

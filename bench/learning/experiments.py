@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from dico.settings import Settings, settle
 from scenes.tastes import TASTES
 
 from learning.baselines import reranked, train_kto_like
-from learning.world import FRESH, Judgement, Shown, Viewers, World, captions, judge
+from learning.world import FRESH, Judgement, Shown, Viewers, World, captions, drawn_caption, judge
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = ROOT / "node_modules" / "node" / "bin" / "node"
@@ -40,6 +41,7 @@ class Experiment:
         rounds: The thumbs come in so many portions, each on the last version's captions.
         adversarial: Share of the thumbs that one hostile viewer gives.
         corrections: Share of thumbs-down that come with a better caption.
+        drawn: Share of the rated captions that were drawn at temperature 1, not the best.
     """
 
     taste: str
@@ -50,6 +52,7 @@ class Experiment:
     rounds: int = 1
     adversarial: float = 0.0
     corrections: float = 0.0
+    drawn: float = 0.5
 
     @property
     def name(self) -> str:
@@ -58,6 +61,7 @@ class Experiment:
             f"{self.rounds} rounds" if self.rounds > 1 else "",
             f"{self.adversarial:.0%} adversarial" if self.adversarial else "",
             f"{self.corrections:.0%} corrected" if self.corrections else "",
+            f"{self.drawn:.0%} drawn" if self.drawn != Experiment.drawn else "",
         ]
         return ", ".join([self.recipe, *(each for each in extra if each)])
 
@@ -82,6 +86,23 @@ def base_says(shown: Sequence[Shown]) -> list[str]:
     return [each.base_caption for each in shown]
 
 
+def with_drawn(
+    world: World,
+    captioner: Captioner,
+    shown: Sequence[Shown],
+    said: Sequence[str],
+    experiment: Experiment,
+) -> list[str]:
+    """The captions that are rated: some of them the captioner draws instead of what it says."""
+    rng = random.Random(f"drawn/{experiment.seed}/{shown[0].sha256}")
+    return [
+        drawn_caption(world.base, captioner, each, rng.getrandbits(32))
+        if rng.random() < experiment.drawn
+        else best
+        for each, best in zip(shown, said, strict=True)
+    ]
+
+
 def policy_says(world: World, policy: Captioner, shown: Sequence[Shown]) -> list[str]:
     """The captions of a trained policy."""
     return captions(world.base, policy, [each.features for each in shown])
@@ -93,6 +114,7 @@ class Outcome:
 
     Attributes:
         says: The captions of pictures that it would serve; None where the thumbs were rejected.
+        policy: What was trained; None where nothing was.
         verdict: "passed", "rejected" by the gate, or the code of the rejection.
         reasons: Of a rejection.
         seconds: From thumbs to policy, candidates included.
@@ -100,6 +122,7 @@ class Outcome:
     """
 
     says: Says | None
+    policy: Captioner | None
     verdict: str
     reasons: list[str]
     seconds: float
@@ -116,11 +139,11 @@ def run_job(world: World, material: Material, experiment: Experiment, images: in
         if experiment.recipe == RERANK:  # there is no version that a gate could judge
             seconds = time.monotonic() - started + drawing
             says = partial(reranked, world.base, learnt, settings)
-            return Outcome(says, "passed", [], seconds, None)
+            return Outcome(says, None, "passed", [], seconds, None)
         policy = train_policy(world, material, learnt, settings, experiment)
     except Rejection as rejection:
         seconds = time.monotonic() - started + drawing
-        return Outcome(None, rejection.code, [str(rejection)], seconds, None)
+        return Outcome(None, None, rejection.code, [str(rejection)], seconds, None)
     held_out = material.side("held_out")
     shown = caption_both_ways(
         world.base,
@@ -134,7 +157,7 @@ def run_job(world: World, material: Material, experiment: Experiment, images: in
     seconds = time.monotonic() - started + drawing
     gate = gate_of(evaluation)
     says = partial(policy_says, world, policy)
-    return Outcome(says, gate["verdict"], gate["reasons"], seconds, evaluation)
+    return Outcome(says, policy, gate["verdict"], gate["reasons"], seconds, evaluation)
 
 
 def gate_of(evaluation: dict[str, Any]) -> dict[str, Any]:
@@ -202,12 +225,12 @@ def run(world: World, experiment: Experiment, fresh: int) -> list[dict[str, Any]
     portion = experiment.thumbs // experiment.rounds
     shown: list[Shown] = []
     ratings: list[tuple[Rating, ...]] = []
-    serving, seconds = base_says, 0.0
+    serving, policy, seconds = base_says, world.base.captioner, 0.0
     rows: list[dict[str, Any]] = []
     last: Judgement = before
     for number in range(experiment.rounds):
         new = world.pictures(experiment.pictures[0] + number * portion, portion)
-        said = serving(new)
+        said = with_drawn(world, policy, new, serving(new), experiment)
         ratings += viewers.rate(new, said)
         shown += new
         outcome = run_job(world, world.material(shown, ratings), experiment, len(shown))
@@ -216,7 +239,7 @@ def run(world: World, experiment: Experiment, fresh: int) -> list[dict[str, Any]
         if outcome.says is not None:
             trained = judge(world.base, taste, outcome.says(unseen), unseen)
             if outcome.verdict == "passed":
-                serving, last = outcome.says, trained
+                serving, policy, last = outcome.says, outcome.policy or policy, trained
         rows.append(
             row_of(experiment, number + 1, portion, before, last, trained, outcome, seconds)
         )

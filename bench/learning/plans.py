@@ -7,7 +7,8 @@ from learning.experiments import Experiment
 # Far from each other; the base pleases them in 3 to 32 captions of a hundred.
 TASTES = ("there", "medium", "brief", "setting-first")
 PLANS = (
-    "headline", "evaluator", "rounds", "corrections", "adversarial", "baselines", "thumbs", "noise",
+    "headline", "drawn", "evaluator", "rounds", "corrections", "adversarial", "baselines", "thumbs",
+    "noise",
 )  # fmt: skip
 
 
@@ -28,6 +29,8 @@ def _of(plan: str, taste: str, seed: int) -> list[Experiment]:
     match plan:
         case "headline":
             return [Experiment(taste, seed)]
+        case "drawn":
+            return [Experiment(taste, seed, drawn=share) for share in (0.0, 0.25, 0.5)]
         case "evaluator":
             return [Experiment(taste, seed, recipe="evaluator alone")]
         case "rounds":

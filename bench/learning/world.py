@@ -27,6 +27,7 @@ from dico.pixels import load_pixels
 from dico.pretraining.measure import said_figures
 from dico.pretraining.tower import HELD_OUT_SEED
 from dico.quality import best_captions
+from dico.search import sample
 from dico.settings import settle
 from scenes.checker import check
 from scenes.composer import draw_scene
@@ -125,6 +126,15 @@ class World:
 def captions(base: BaseVersion, captioner: Captioner, features: list[torch.Tensor]) -> list[str]:
     """The best caption of each image, as served."""
     return [base.tokenizer.decode(tokens) for tokens in best_captions(captioner, features)]
+
+
+@torch.no_grad()
+def drawn_caption(base: BaseVersion, captioner: Captioner, shown: Shown, seed: int) -> str:
+    """A caption as the service draws it at temperature 1."""
+    hidden = captioner.encode(shown.features)
+    generator = torch.Generator().manual_seed(seed)
+    [[drawn]] = sample(captioner, hidden, samples=1, generators=[generator])
+    return base.tokenizer.decode(drawn.tokens)
 
 
 @dataclass

@@ -17,7 +17,7 @@ export const ModelReference = z
 const maxBeams = 16;
 const maxTokens = 64;
 
-function optionsOf<T extends z.ZodType<number>>(count: (maximum: number) => T) {
+function optionsOf<T extends z.ZodType<number>>(count: (maximum: number) => T, temperature: T) {
   return {
     model: ModelReference.default("scenes"),
     n: count(maxBeams).optional().meta({
@@ -29,11 +29,18 @@ function optionsOf<T extends z.ZodType<number>>(count: (maximum: number) => T) {
     num_beams: count(maxBeams).optional().meta({
       description: "Width of the beam search; 1 is greedy. The default is the version's.",
     }),
+    temperature: temperature.optional().meta({
+      description:
+        "0, the default, searches for the best caption. Above 0 one is drawn, 1 as often as the version thinks it likely: other wordings are shown, and thumbs teach wishes that the best captions never meet. Not with n or num_beams.",
+    }),
   };
 }
 
-const jsonOptions = optionsOf((maximum) => z.int().min(1).max(maximum));
-const textOptions = optionsOf((maximum) => z.coerce.number().int().min(1).max(maximum));
+const jsonOptions = optionsOf((maximum) => z.int().min(1).max(maximum), z.number().min(0).max(2));
+const textOptions = optionsOf(
+  (maximum) => z.coerce.number().int().min(1).max(maximum),
+  z.coerce.number().min(0).max(2),
+);
 
 /** Options of a request whose body is the image itself. */
 export const CaptionQuery = z.strictObject(textOptions);

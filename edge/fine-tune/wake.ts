@@ -1,4 +1,5 @@
-// A Workflow goes on after a restart of its engine only when someone touches it.
+// A Workflow goes on after a restart of its engine only when someone touches it, and looks for an
+// outcome only when someone has news or none came for too long.
 import type { Env } from "../env.ts";
 import type { JobRow, NewEvent } from "../tenant/jobs.ts";
 import type { JobStatus } from "../../db/value-lists.ts";
@@ -14,33 +15,54 @@ export interface LostJob {
   changes: Partial<JobRow>;
 }
 
+/** How often a tenant with unfinished jobs looks after them. */
+export const wakeMilliseconds = 15_000;
+
 /**
- * Touches the Workflow of each job, and starts it where it never was.
+ * Touches the Workflow of each job, starts it where it never was, and lets it ask the GPU worker
+ * where nothing was heard for long.
  *
  * @returns Jobs whose Workflow is over although they are not.
  */
-export async function wakeJobs(env: Env, jobs: readonly JobRow[]): Promise<LostJob[]> {
+export async function wakeJobs(env: Env, jobs: readonly JobRow[], now: Date): Promise<LostJob[]> {
   const lost: LostJob[] = [];
   for (const job of jobs) {
-    const state = await stateOf(env, job);
-    if (state === "errored" || state === "terminated" || state === "complete") lost.push(failure(job, state));
+    const state = await touch(env, job, now);
+    if (isOver(state)) lost.push(failure(job, state));
   }
   return lost;
 }
 
-async function stateOf(env: Env, { id, tenantId }: JobRow): Promise<InstanceStatus["status"]> {
+/**
+ * Whether a job has just been silent for its patience, or for twice, four times, eight times that:
+ * 20 seconds for a new job, a sixteenth of the age that an old one had when it last spoke.
+ */
+export function isOverdue({ createdAt, updatedAt }: Pick<JobRow, "createdAt" | "updatedAt">, now: Date): boolean {
+  const patience = Math.max(20_000, (updatedAt.getTime() - createdAt.getTime()) / 16);
+  const doublings = (silence: number): number => Math.floor(Math.log2(Math.max(silence, patience / 2) / patience));
+  const silence = now.getTime() - updatedAt.getTime();
+  return doublings(silence) > doublings(silence - wakeMilliseconds);
+}
+
+async function touch(env: Env, job: JobRow, now: Date): Promise<InstanceStatus["status"]> {
   try {
-    return (await (await env.fineTune.get(id)).status()).status;
+    const instance = await env.fineTune.get(job.id);
+    const { status } = await instance.status();
+    if (!isOver(status) && isOverdue(job, now)) await instance.sendEvent({ type: newsEvent, payload: {} });
+    return status;
   } catch {
     try {
-      await env.fineTune.create({ id, params: { tenantId, jobId: id } });
+      await env.fineTune.create({ id: job.id, params: { tenantId: job.tenantId, jobId: job.id } });
     } catch (error) {
-      console.error(
-        JSON.stringify({ level: "error", job_id: id, message: "its Workflow does not answer", cause: String(error) }),
-      );
+      const message = "its Workflow does not answer";
+      console.error(JSON.stringify({ level: "error", job_id: job.id, message, cause: String(error) }));
     }
     return "unknown";
   }
+}
+
+function isOver(state: InstanceStatus["status"]): boolean {
+  return state === "errored" || state === "terminated" || state === "complete";
 }
 
 function failure({ id, status }: JobRow, state: string): LostJob {

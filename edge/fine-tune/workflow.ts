@@ -28,11 +28,12 @@ const patient = {
   timeout: "5 minutes",
 } as const;
 
-// Callbacks end the wait; without one the GPU worker is asked, ever more seldom, for about a day.
-const mostRounds = 120;
-function patience(round: number): `${number} seconds` {
-  return `${Math.min(20 * round, 900)} seconds`;
-}
+// Callbacks end the wait, and the store's alarm where none comes (`wake.ts`). The wait itself must
+// not time out: a run that catches that is said to hang when it ends, and local workerd may go down
+// with it (cloudflare/workerd#6925).
+const longestSilence = "1 day";
+// A Workflow has 1,024 steps; a job that is looked after for days takes fewer rounds.
+const mostRounds = 200;
 
 /** A fine-tune job: freeze, submit, wait, verify, gate, publish. Each step may run twice. */
 export class FineTuneWorkflow extends WorkflowEntrypoint<Cloudflare.Env, JobParams> {
@@ -77,9 +78,11 @@ export class FineTuneWorkflow extends WorkflowEntrypoint<Cloudflare.Env, JobPara
         lookForOutcome(deps, jobId, { asksTrainer: round > 1 }),
       );
       if (found !== "waiting") return found;
-      await step
-        .waitForEvent(`wait for news, ${round}`, { type: newsEvent, timeout: patience(round) })
-        .catch(() => undefined);
+      try {
+        await step.waitForEvent(`wait for news, ${round}`, { type: newsEvent, timeout: longestSilence });
+      } catch {
+        return "gone";
+      }
     }
     return "gone";
   }

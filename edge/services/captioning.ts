@@ -12,6 +12,7 @@ export interface CaptioningOptions {
   n?: number | undefined;
   max_tokens?: number | undefined;
   num_beams?: number | undefined;
+  temperature?: number | undefined;
 }
 
 /**
@@ -25,6 +26,7 @@ export async function captionImage(
   options: CaptioningOptions,
 ): Promise<Caption> {
   requireWideBeam(options);
+  requireOneWay(options);
   const version = await resolveVersion(deps, options.model);
   const { candidates, image: facts } = await deps.captioner.caption(
     image,
@@ -33,6 +35,7 @@ export async function captionImage(
       candidates: options.n ?? 1,
       ...(options.num_beams !== undefined && { numBeams: options.num_beams }),
       ...(options.max_tokens !== undefined && { maxNewTokens: options.max_tokens }),
+      ...(options.temperature !== undefined && { temperature: options.temperature }),
     },
   );
   const [best] = candidates;
@@ -75,6 +78,14 @@ function requireWideBeam({ n, num_beams }: CaptioningOptions): void {
   const detail = `n is ${n}, but a search with num_beams ${num_beams} finds no more than that.`;
   throw new ApiError("INVALID_REQUEST", detail, {
     errors: [{ pointer: "/n", code: "too_big", detail, fix: `Use at most ${num_beams}, or a wider beam.` }],
+  });
+}
+
+function requireOneWay({ n, num_beams, temperature = 0 }: CaptioningOptions): void {
+  if (temperature === 0 || (n === undefined && num_beams === undefined)) return;
+  const detail = "A caption is either drawn, by temperature, or searched for, by n and num_beams.";
+  throw new ApiError("INVALID_REQUEST", detail, {
+    errors: [{ pointer: "/temperature", code: "conflict", detail, fix: "Leave out temperature, or n and num_beams." }],
   });
 }
 

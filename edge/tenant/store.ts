@@ -3,7 +3,7 @@ import { drizzle, type DrizzleSqliteDODatabase } from "drizzle-orm/durable-sqlit
 import { migrate } from "drizzle-orm/durable-sqlite/migrator";
 import migrations from "../../db/migrations/tenant/migrations.js";
 import { readEnv } from "../env.ts";
-import { wakeJobs } from "../fine-tune/wake.ts";
+import { wakeJobs, wakeMilliseconds } from "../fine-tune/wake.ts";
 import { imageKey } from "../services/images.ts";
 import * as captions from "./captions.ts";
 import * as feedback from "./feedback.ts";
@@ -11,9 +11,6 @@ import * as idempotency from "./idempotency.ts";
 import * as jobs from "./jobs.ts";
 import { settle } from "./result.ts";
 import * as versions from "./versions.ts";
-
-// How often a tenant with unfinished jobs looks after them.
-const wakeMilliseconds = 15_000;
 
 export type TenantDatabase = DrizzleSqliteDODatabase;
 
@@ -32,8 +29,9 @@ export class TenantStore extends DurableObject<Cloudflare.Env> {
 
   /** Looks after unfinished jobs, for as long as there are any. */
   override async alarm(): Promise<void> {
-    for (const failure of await wakeJobs(readEnv(this.env), jobs.activeJobs(this.#db)))
-      jobs.advanceJob(this.#db, { ...failure, now: new Date() });
+    const now = new Date();
+    for (const failure of await wakeJobs(readEnv(this.env), jobs.activeJobs(this.#db), now))
+      jobs.advanceJob(this.#db, { ...failure, now });
     await this.#watchJobs();
   }
 

@@ -62,8 +62,9 @@ export class Client {
     }
   }
 
-  caption(jpeg: Uint8Array, model = "scenes"): Promise<Caption> {
-    return this.call("POST", `/v1/captions?model=${encodeURIComponent(model)}`, jpeg, { "content-type": "image/jpeg" });
+  /** @param temperature 0 for the best caption, 1 for one drawn from what the version might say. */
+  caption(jpeg: Uint8Array, temperature = 0): Promise<Caption> {
+    return this.call("POST", `/v1/captions?temperature=${temperature}`, jpeg, { "content-type": "image/jpeg" });
   }
 
   rate(captionId: string, rating: "up" | "down"): Promise<unknown> {

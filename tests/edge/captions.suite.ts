@@ -52,6 +52,28 @@ describe("captions", () => {
     expect(await ask(200, "GET", `/v1/captions/${caption.id}`, { key })).toEqual(caption);
   });
 
+  test("a caption is drawn at a temperature, and then neither n nor num_beams counts", async () => {
+    const drawn = new Set<string>();
+    for (let attempt = 0; attempt < 8; attempt++) {
+      const path = "/v1/captions?temperature=2&max_tokens=12";
+      const caption = await ask<Caption>(201, "POST", path, { key, body: probe, headers: png });
+      expect(caption.candidates).toEqual([{ ...caption.candidates[0], caption: caption.caption }]);
+      drawn.add(caption.caption);
+    }
+    expect(drawn.size).toBeGreaterThan(1);
+    const cold = "/v1/captions?temperature=0";
+    const best = await ask<Caption>(201, "POST", cold, { key, body: probe, headers: png });
+    expect(best.caption).toBe(manifest.probe.expected_caption);
+    for (const other of ["n=1", "num_beams=4"]) {
+      const path = `/v1/captions?temperature=1&${other}`;
+      const problem = await refused("INVALID_REQUEST", "POST", path, { key, body: probe, headers: png });
+      expect(problem.errors).toMatchObject([{ pointer: "/temperature", code: "conflict" }]);
+    }
+    const json = { image: { data: "AAAA" }, temperature: 2.5 };
+    const problem = await refused("INVALID_REQUEST", "POST", "/v1/captions", { key, json });
+    expect(problem.errors).toMatchObject([{ pointer: "/temperature", code: "too_big" }]);
+  });
+
   test("a form, base64, a data URL and an https address give the same caption", async () => {
     const form = new FormData();
     form.set("image", new File([probe], "probe.png", { type: "image/png" }));

@@ -60,7 +60,7 @@ describe("images that are no use, or worse", () => {
     ],
     ["INVALID_REQUEST", "data that is not base64", { json: { image: { data: "hello, world" } } }],
     ["INVALID_REQUEST", "data of no bytes", { json: { image: { data: "data:image/png;base64," } } }],
-    ["INVALID_REQUEST", "an unknown field", { json: { image: { data: "AA==" }, temperature: 1 } }],
+    ["INVALID_REQUEST", "an unknown field", { json: { image: { data: "AA==" }, colour: 1 } }],
     ["INVALID_REQUEST", "n as text", { json: { image: { data: "AA==" }, n: "2" } }],
     ["INVALID_REQUEST", "a model of strange letters", { json: { image: { data: "AA==" }, model: "../../etc" } }],
     ["INVALID_REQUEST", "a url that is none", { json: { image: { url: "probe.png" } } }],
@@ -117,12 +117,19 @@ describe("images that are no use, or worse", () => {
     });
   }
 
-  test.each(["?n=0", "?n=17", "?n=1.5", "?num_beams=x", "?max_tokens=1000", "?temperature=1", "?model=", "?n=1&n=2"])(
-    "options %s are refused",
-    async (query) => {
-      await refused("INVALID_REQUEST", "POST", `/v1/captions${query}`, { key: tenant.key, body: probe, headers: png });
-    },
-  );
+  test.each([
+    "?n=0",
+    "?n=17",
+    "?n=1.5",
+    "?num_beams=x",
+    "?max_tokens=1000",
+    "?temperature=2.1",
+    "?colour=1",
+    "?model=",
+    "?n=1&n=2",
+  ])("options %s are refused", async (query) => {
+    await refused("INVALID_REQUEST", "POST", `/v1/captions${query}`, { key: tenant.key, body: probe, headers: png });
+  });
 
   test("options of a JSON request have no place in the query", async () => {
     await refused("INVALID_REQUEST", "POST", "/v1/captions?n=1", {
