@@ -77,7 +77,7 @@ export const CaptionForm = z
   .meta({ id: "CaptionForm", description: "An image to caption, as a form." });
 export type CaptionForm = z.infer<typeof CaptionForm>;
 
-/** One candidate of a beam search. */
+/** One candidate of a beam search, or the caption that was drawn. */
 export const CaptionCandidate = z
   .strictObject({
     caption: z.string(),
@@ -87,7 +87,7 @@ export const CaptionCandidate = z
     log_probability: z.number().max(0).meta({ description: "Summed over the caption's tokens." }),
     finished: z.boolean().meta({ description: "False where max_tokens cut the caption short." }),
   })
-  .meta({ id: "CaptionCandidate", description: "One candidate of the beam search." });
+  .meta({ id: "CaptionCandidate", description: "One candidate of the beam search, or the caption that was drawn." });
 export type CaptionCandidate = z.infer<typeof CaptionCandidate>;
 
 export const CaptionImage = z
@@ -106,7 +106,7 @@ export const Caption = z
   .strictObject({
     object: z.literal("caption"),
     id: CaptionId,
-    caption: z.string().meta({ description: "The best candidate." }),
+    caption: z.string().meta({ description: "The best candidate, or the one that was drawn." }),
     candidates: z.array(CaptionCandidate).min(1).meta({
       description: "Best first: finished ones by score, then those that max_tokens cut short.",
     }),
