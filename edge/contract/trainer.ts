@@ -48,9 +48,10 @@ const Share = z.number().min(0).max(1);
 export const Evaluation = z
   .strictObject({
     examples: z.strictObject({
-      train: z.int().nonnegative(),
-      held_out: z.int().nonnegative(),
+      train: z.int().nonnegative().meta({ description: "Thumbs; a correction is one more." }),
+      held_out: z.int().nonnegative().meta({ description: "Thumbs on the images that were kept back." }),
       images: z.int().nonnegative(),
+      held_out_images: z.int().nonnegative().meta({ description: "Images that were kept back." }),
     }),
     log_ratio: z.number().meta({
       description:

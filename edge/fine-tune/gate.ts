@@ -26,7 +26,7 @@ export const limits = {
 
 /** How far a share may rise: one caption alone decides nothing where few were kept back. */
 const allowedRise = (most: number, { examples }: Evaluation): number =>
-  Math.max(most, 1 / Math.max(examples.held_out, 1));
+  Math.max(most, 1 / Math.max(examples.held_out_images, 1));
 
 // Shares are differences of floats: .27 - .25 is a little over .02.
 const rounding = 1e-9;

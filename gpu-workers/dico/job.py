@@ -222,6 +222,7 @@ def evaluate(
         "examples": {
             **{name: sum(len(p.thumbs) for p in side) for name, side in sides.items()},
             "images": len(material.pictures),
+            "held_out_images": len(sides["held_out"]),
         },
         **dataclasses.asdict(quality),
         "preference_auc": learnt.preferences.auc,

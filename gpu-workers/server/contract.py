@@ -265,8 +265,18 @@ class Examples(BaseModel):
         extra="forbid",
     )
     train: Annotated[int, Field(ge=0)]
+    """
+    Thumbs; a correction is one more.
+    """
     held_out: Annotated[int, Field(ge=0)]
+    """
+    Thumbs on the images that were kept back.
+    """
     images: Annotated[int, Field(ge=0)]
+    held_out_images: Annotated[int, Field(ge=0)]
+    """
+    Images that were kept back.
+    """
 
 
 class PredictedApproval(BaseModel):

@@ -58,7 +58,7 @@ else:
         "files": [{"path": "config.json", "sha256": hashlib.sha256(b"{}").hexdigest(), "size": 2}],
         "signature": "c2ln",
         "evaluation": {
-            "examples": {"train": 1, "held_out": 1, "images": 2},
+            "examples": {"train": 1, "held_out": 1, "images": 2, "held_out_images": 1},
             "log_ratio": -0.1,
             **dict.fromkeys((*figures, "ends_on_function_word"), same),
             "approval_gain": {"low": 0.01, "high": 0.2},

@@ -57,7 +57,7 @@ describe("the gate", () => {
     ["kl", { kl: 12 }, { kl: 12.01 }, "at most 12"],
   ];
   test("one caption of few kept back decides nothing, two do", () => {
-    const few = { ...good, examples: { ...good.examples, held_out: 40 } };
+    const few = { ...good, examples: { ...good.examples, held_out: 60, held_out_images: 40 } };
     const ending = (broken: number) => judge({ ...few, ends_on_function_word: change(0, broken / 40) });
     expect(ending(1).verdict).toBe("passed");
     expect(ending(2)).toMatchObject({ verdict: "rejected", reasons: [expect.stringContaining("break off")] });

@@ -142,7 +142,7 @@ export async function tell(request: TrainerJobRequest, callback: unknown, forged
 
 /** An evaluation that passes the gate. */
 export const good: Evaluation = {
-  examples: { train: 190, held_out: 50, images: 240 },
+  examples: { train: 190, held_out: 50, images: 240, held_out_images: 50 },
   log_ratio: -0.4,
   predicted_approval: { before: 0.3, after: 0.6 },
   evaluator_score: { before: 0.8, after: 0.81 },
