@@ -34,7 +34,7 @@ def add_claims_command(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Learning rates, comparison, ablations; the result is written after each of the two last."""
+    """Learning rates, comparison, ablations; the result is written after each but the first."""
     import torch
 
     from dico.base_version import BaseVersion
@@ -64,6 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
     runs = [plan.start_run(), *plan.compared_runs(budget, rates)]
     write(arguments.out, work, budget, searched, runs, started)
     if not arguments.no_ablations:
+        print("equal rates", flush=True)
+        runs += plan.pressed_runs(budget)
+        write(arguments.out, work, budget, searched, runs, started)
         print("ablations", flush=True)
         runs += plan.ablated_runs(budget, rates)
         write(arguments.out, work, budget, searched, runs, started)
@@ -81,7 +84,7 @@ def write(
 ) -> None:
     """Finishes the runs; writes claims.json, claims.md and the curves as JSON and SVG."""
     from dico.claims import curves, plan, table
-    from dico.claims.methods import START, ablated, compared
+    from dico.claims.methods import START, ablated, compared, pressed
     from dico.claims.verdicts import DICO, verdicts
 
     records = plan.finish(work, runs)
@@ -103,6 +106,14 @@ def write(
         "by RefPAC-S on validation scenes.\n",
         table.rate_table(searched, plan.best_rates(searched)),
     ]
+    equal = [method.name for method in pressed() if method.name in figures]
+    if equal:
+        said += [
+            "## Equal learning rates",
+            "Above those that the search takes, where every method leaves its start: whose "
+            "captions break?\n",
+            table.tables(figures, [START, *equal]),
+        ]
     changed = [method.name for method in ablated() if method.name in figures]
     if changed:
         said += [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dico.dpo import Dpo
@@ -14,6 +14,8 @@ RewardName = Literal["none", "cider", "clip_s", "pac_s"]
 
 # The paper's own (arXiv:2408.14547), for rewards on the scale of 2 * cosine.
 BETA, TAU, BEAMS = 0.2, 300.0, 5
+# Far above what a search by RefPAC-S takes: who breaks first when pressed equally hard?
+PRESSED_RATES = (6e-4, 2e-3)
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Method:
         reward: What ranks or weighs candidates.
         objective: What is minimised.
         rates_of: Method whose learning rate it takes; its own name where it has a search.
+        learning_rate: Its own, where none is searched for it.
         candidates: Where they come from: the policy's beams at every step, the reference's beams
             once, or people.
         beams: Candidates of an image.
@@ -38,6 +41,7 @@ class Method:
     candidates: Literal["policy", "reference", "people"] = "policy"
     beams: int = BEAMS
     train_encoder: bool = False
+    learning_rate: float | None = None
 
 
 # The common checkpoint, measured without any update.
@@ -47,7 +51,7 @@ START = "start"
 def method_of(name: str) -> Method:
     """The method of that name; the checkpoint itself is cross-entropy with no updates."""
     start = Method(START, "none", Xe(), START, candidates="people")
-    return next(each for each in (start, *compared(), *ablated()) if each.name == name)
+    return next(each for each in (start, *compared(), *pressed(), *ablated()) if each.name == name)
 
 
 def compared() -> list[Method]:
@@ -60,6 +64,21 @@ def compared() -> list[Method]:
         Method("DPO (PAC-S)", "pac_s", Dpo(BETA), "DPO (PAC-S)"),
         _dico(""),
     ]
+
+
+def pressed() -> list[Method]:
+    """The methods that learn from an evaluator alone, all at the same learning rates."""
+    return [
+        replace(method, name=pressed_name(method.name, rate), learning_rate=rate)
+        for rate in PRESSED_RATES
+        for method in compared()
+        if method.reward in ("clip_s", "pac_s")
+    ]
+
+
+def pressed_name(method: str, rate: float) -> str:
+    """Of a compared method at one of the equal rates."""
+    return f"{method}, rate {rate:g}"
 
 
 def ablated() -> list[Method]:

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from dico.claims.methods import START, ablated, compared
+from dico.claims.methods import START, Method, ablated, compared, pressed
 from dico.claims.pictures import SetName
 
 # Tried for each method on a seed of its own; the best by RefPAC-S on validation scenes is taken.
@@ -26,7 +26,7 @@ class Budget:
     Attributes:
         steps: Updates of every method, 8 images each.
         seeds: Seeds of every compared method.
-        ablation_seeds: Seeds of every ablation.
+        ablation_seeds: Seeds of every ablation, and of every method at equal rates.
         scenes: Measured in each of the two sets of art styles.
         validation: Scenes that choose the learning rate and draw the curves.
         train: Scenes to train on.
@@ -109,19 +109,26 @@ def start_run() -> Run:
 
 def compared_runs(budget: Budget, rates: dict[str, float]) -> list[Run]:
     """Every compared method with every seed, seed by seed."""
-    return [
-        Run(method.name, seed, rates[method.name], budget.steps)
-        for seed in range(1, budget.seeds + 1)
-        for method in compared()
-    ]
+    return _runs_of(compared(), budget.seeds, budget, rates)
+
+
+def pressed_runs(budget: Budget) -> list[Run]:
+    """What learns from an evaluator, at equal learning rates, seed by seed."""
+    return _runs_of(pressed(), budget.ablation_seeds, budget, {})
 
 
 def ablated_runs(budget: Budget, rates: dict[str, float]) -> list[Run]:
     """Every ablation, seed by seed."""
+    return _runs_of(ablated(), budget.ablation_seeds, budget, rates)
+
+
+def _runs_of(
+    methods: list[Method], seeds: int, budget: Budget, rates: dict[str, float]
+) -> list[Run]:
     return [
-        Run(method.name, seed, rates[method.rates_of], budget.steps)
-        for seed in range(1, budget.ablation_seeds + 1)
-        for method in ablated()
+        Run(method.name, seed, method.learning_rate or rates[method.rates_of], budget.steps)
+        for seed in range(1, seeds + 1)
+        for method in methods
     ]
 
 

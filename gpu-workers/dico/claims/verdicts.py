@@ -9,11 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import mean, stdev
 
+from dico.claims.methods import PRESSED_RATES, pressed_name
+
 # Method -> style -> metric -> one value for each seed.
 Figures = dict[str, dict[str, dict[str, list[float]]]]
 
 DICO, XE = "DiCO (PAC-S)", "XE"
 DRIFTING = ("SCST (CLIP-S)", "SCST (PAC-S)")
+FLUENCY = ("ungrammatical", "repetition", "bad_endings")
 # Points of a share, by which fluency may move without being called drift.
 FLUENCY_SLACK = 0.01
 # Of XE's score, from which on a captioner counts as competitive.
@@ -54,25 +57,44 @@ def _raises(figures: Figures, styles: list[str]) -> Verdict:
 
 
 def _fluent(figures: Figures, styles: list[str]) -> Verdict:
-    stays: list[bool] = []
-    drifts: list[str] = []
+    # Judged wherever an SCST is less fluent than XE, at its own rate or at an equal one.
+    outlasts: list[bool] = []
+    broken: list[str] = []
     said: list[str] = []
-    for style in styles:
-        for metric in ("ungrammatical", "repetition", "bad_endings"):
-            xe = mean(_share(figures[XE][style], metric))
-            ours = _share(figures[DICO][style], metric)
-            stays.append(all(value <= xe + FLUENCY_SLACK for value in ours))
-            others = {name: mean(_share(figures[name][style], metric)) for name in DRIFTING}
-            drifts += [name for name, value in others.items() if value > mean(ours) + FLUENCY_SLACK]
-            listed = ", ".join(f"{name} {value:.3f}" for name, value in others.items())
-            said.append(f"{metric} XE {xe:.3f}, DiCO {mean(ours):.3f}, {listed} ({style})")
-    holds = _holds(stays)
-    if not drifts:
-        holds = "not shown" if holds == "yes" else holds
-        said.append("neither SCST drifted in these updates, so there is nothing to be better than")
+    for named in _settings(figures):
+        for style in styles:
+            for metric in FLUENCY:
+                limit = mean(_share(figures[XE][style], metric)) + FLUENCY_SLACK
+                ours = _share(figures[named[DICO]][style], metric)
+                theirs = {name: _share(figures[named[name]][style], metric) for name in DRIFTING}
+                drifts = any(mean(values) > limit for values in theirs.values())
+                stays = all(value <= limit for value in ours)
+                if drifts:
+                    outlasts.append(stays)
+                elif not stays:
+                    broken.append(f"{named[DICO]} alone is above {limit:.3f} ({metric}, {style})")
+                if drifts or named[DICO] == DICO:
+                    listed = ", ".join(f"{named[n]} {spread(v)}" for n, v in theirs.items())
+                    said.append(
+                        f"{metric} XE {limit - FLUENCY_SLACK:.3f}, {named[DICO]} {spread(ours)}, "
+                        f"{listed} ({style})"
+                    )
+    if not outlasts:
+        said.append("no SCST drifted in these updates, so there is nothing to be better than")
+    holds = _holds([*outlasts, *(False for _ in broken)]) if outlasts or broken else "not shown"
     return Verdict(
-        "(b) DiCO stays fluent where SCST on CLIP-S/PAC-S drifts", holds, "; ".join(said)
+        "(b) DiCO stays fluent where SCST on CLIP-S/PAC-S drifts", holds, "; ".join(said + broken)
     )
+
+
+def _settings(figures: Figures) -> list[dict[str, str]]:
+    """DiCO's and SCST's names in the figures, at their own rates and at the equal ones."""
+    methods = (DICO, *DRIFTING)
+    equal = [{name: pressed_name(name, rate) for name in methods} for rate in PRESSED_RATES]
+    return [
+        {name: name for name in methods},
+        *(named for named in equal if figures.keys() >= set(named.values())),
+    ]
 
 
 def _aligned(figures: Figures, styles: list[str]) -> Verdict:

@@ -14,7 +14,7 @@ from dico.captioner import Captioner, CaptionerConfig
 from dico.claims import plan, table
 from dico.claims.cli import write
 from dico.claims.curves import PANELS, curves_svg, series_of
-from dico.claims.methods import START, ablated, compared
+from dico.claims.methods import PRESSED_RATES, START, ablated, compared, pressed, pressed_name
 from dico.claims.pictures import load_pictures, see_all
 from dico.claims.training import train_and_measure
 from dico.claims.verdicts import DICO, XE, verdicts
@@ -70,7 +70,7 @@ def test_no_scene_is_in_two_sets_and_the_styles_are_of_the_same_scenes(pictures:
     assert not seeds["validation"] & seeds["seen"]
 
 
-@pytest.mark.parametrize("name", [START, *(m.name for m in (*compared(), *ablated()))])
+@pytest.mark.parametrize("name", [START, *(m.name for m in (*compared(), *pressed(), *ablated()))])
 def test_every_method_trains_and_is_measured(base: BaseVersion, pictures: Path, name: str) -> None:
     steps = 0 if name == START else 1
     record = train_and_measure(plan.Run(name, 1, 1e-3, steps), base, pictures)
@@ -151,10 +151,24 @@ def test_claims_that_the_numbers_bear_out_hold() -> None:
     assert [verdict.holds for verdict in verdicts(figures)] == ["no", "not shown", "no", "yes"]
 
 
+@pytest.mark.parametrize(("dico", "verdict"), [(0.0, "yes"), (0.2, "no")])
+def test_fluency_is_judged_at_the_equal_rate_where_scst_drifts(dico: float, verdict: str) -> None:
+    rate = PRESSED_RATES[-1]
+    broken = {DICO: dico, "SCST (CLIP-S)": 0.0, "SCST (PAC-S)": 0.3}
+    records = all_records() + [
+        record_of(pressed_name(name, rate), seed, bad_endings=share)
+        for name, share in broken.items()
+        for seed in (1, 2)
+    ]
+    fluent = verdicts(table.figures_of(table.rows_of(records)))[1]
+    assert fluent.holds == verdict
+    assert f"{pressed_name('SCST (PAC-S)', rate)} 0.300" in fluent.because
+
+
 def test_claims_that_the_numbers_deny_do_not_hold() -> None:
     worse = {"clip_s": 0.4, "pac_s": 0.6, "bad_endings": 0.3, "cider": 0.1}
     assert holds(**{DICO: worse}, **{XE: {"preferred_to_start": 0.9}}) == [
-        "in part", "in part", "no", "in part"
+        "in part", "no", "no", "in part"
     ]  # fmt: skip
 
 
@@ -162,7 +176,12 @@ def test_the_page_names_every_method_and_the_curves_are_a_picture(tmp_path: Path
     budget = plan.budget_of(3, 2, quick=True)
     work = plan.Work(tmp_path, tmp_path, tmp_path / "runs", {"base": "a" * 64}, 1)
     rates = {method.name: 1e-4 for method in compared()}
-    runs = [plan.start_run(), *plan.compared_runs(budget, rates), *plan.ablated_runs(budget, rates)]
+    runs = [
+        plan.start_run(),
+        *plan.compared_runs(budget, rates),
+        *plan.pressed_runs(budget),
+        *plan.ablated_runs(budget, rates),
+    ]
     (tmp_path / "runs").mkdir()
     for run in runs:
         record = record_of(run.method, run.seed) | {
@@ -172,7 +191,7 @@ def test_the_page_names_every_method_and_the_curves_are_a_picture(tmp_path: Path
     searched = [record_of(name, 100) for name in rates]
     write(tmp_path, work, budget, searched, runs, started=0.0)
     page = (tmp_path / "claims.md").read_text()
-    for method in (*compared(), *ablated()):
+    for method in (*compared(), *pressed(), *ablated()):
         assert f"| {method.name} |" in page
     rows = json.loads((tmp_path / "claims.json").read_text())
     assert len(rows) == 2 * len(runs)
