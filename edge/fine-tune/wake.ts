@@ -48,17 +48,20 @@ async function touch(env: Env, job: JobRow, now: Date): Promise<InstanceStatus["
   try {
     const instance = await env.fineTune.get(job.id);
     const { status } = await instance.status();
-    if (!isOver(status) && isOverdue(job, now)) await instance.sendEvent({ type: newsEvent, payload: {} });
+    if (!isOver(status) && isOverdue(job, now)) {
+      // It may end meanwhile; whoever is still unfinished is asked again.
+      await instance.sendEvent({ type: newsEvent, payload: {} }).catch(complaint(job, "its Workflow took no news"));
+    }
     return status;
   } catch {
-    try {
-      await env.fineTune.create({ id: job.id, params: { tenantId: job.tenantId, jobId: job.id } });
-    } catch (error) {
-      const message = "its Workflow does not answer";
-      console.error(JSON.stringify({ level: "error", job_id: job.id, message, cause: String(error) }));
-    }
+    const params = { tenantId: job.tenantId, jobId: job.id };
+    await env.fineTune.create({ id: job.id, params }).catch(complaint(job, "its Workflow does not answer"));
     return "unknown";
   }
+}
+
+function complaint({ id }: JobRow, message: string): (cause: unknown) => void {
+  return (cause) => console.error(JSON.stringify({ level: "error", job_id: id, message, cause: String(cause) }));
 }
 
 function isOver(state: InstanceStatus["status"]): boolean {
