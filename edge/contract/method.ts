@@ -34,7 +34,7 @@ const ranking = {
   evaluator_weight: number(
     0,
     10,
-    "What the image-text evaluator counts, per .05 of its PAC-S (2 x cosine), 0 to 10. `auto`: .1.",
+    "What the image-text evaluator counts, per .05 of its PAC-S (2 x cosine), 0 to 10. `auto`: 1.",
   ),
   unlikely_weight: number(
     0,

@@ -33,7 +33,7 @@ class RewardWeights:
     """
 
     preference: float = 4.0
-    evaluator: float = 0.1
+    evaluator: float = 1.0
     unlikely: float = 0.5
     correction_bonus: float = 2.0
 

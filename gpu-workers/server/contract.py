@@ -67,7 +67,7 @@ class DicoHyperparameters(BaseModel):
     """
     evaluator_weight: float | Literal["auto"] | None = None
     """
-    What the image-text evaluator counts, per .05 of its PAC-S (2 x cosine), 0 to 10. `auto`: .1.
+    What the image-text evaluator counts, per .05 of its PAC-S (2 x cosine), 0 to 10. `auto`: 1.
     """
     unlikely_weight: float | Literal["auto"] | None = None
     """
@@ -173,7 +173,7 @@ class DpoHyperparameters(BaseModel):
     """
     evaluator_weight: float | Literal["auto"] | None = None
     """
-    What the image-text evaluator counts, per .05 of its PAC-S (2 x cosine), 0 to 10. `auto`: .1.
+    What the image-text evaluator counts, per .05 of its PAC-S (2 x cosine), 0 to 10. `auto`: 1.
     """
     unlikely_weight: float | Literal["auto"] | None = None
     """

@@ -65,7 +65,7 @@ def test_auc_by_hand() -> None:
 
 
 def test_rewards_by_hand() -> None:
-    """First: .1*.8/.05 + 4*1; second one nat less likely; third: clipped at 4; fourth corrects."""
+    """First: 1*.8/.05 + 4*1; second one nat less likely; third: clipped at 4; fourth corrects."""
     candidates = Candidates(
         tokens=[(5,), (6,), (7,), (8,)],
         reference_logps=torch.tensor([-3.0, -4.0, -3.0, -30.0]),
@@ -74,4 +74,4 @@ def test_rewards_by_hand() -> None:
         top_logp=-3.0,
     )
     reward = rewards(candidates, torch.tensor([1.0, 1.0, 9.0, -9.0]), {(8,)}, RewardWeights())
-    torch.testing.assert_close(reward, torch.tensor([5.6, 5.1, 17.6, 19.6]))
+    torch.testing.assert_close(reward, torch.tensor([20.0, 19.5, 32.0, 34.0]))
