@@ -135,7 +135,7 @@ def _how(work: Work, budget: Budget, records: list[dict[str, Any]], seconds: flo
         f"{budget.seeds}, {budget.scenes} held-out scenes in each set of styles, beams 5, base "
         f"version `{work.made_with['base'][:16]}`. All runs together took {hours:.2f} hours on one "
         f"thread each of: {_processor()}, {os.cpu_count()} cores, {platform.system()}; this start "
-        f"{seconds / 60:.1f} minutes with {work.processes} processes.\n\n"
+        f"{seconds / 60:.1f} minutes with {work.processes} at a time, finished runs kept.\n\n"
         "Mean ± sample standard deviation over seeds. “start” is the cross-entropy checkpoint that "
         "all methods begin from; XE goes on from it with people's captions of the same scenes. "
         "CLIP-S and PAC-S are the built-in evaluators', without a prompt "

@@ -151,7 +151,7 @@ def test_claims_that_the_numbers_bear_out_hold() -> None:
     assert [verdict.holds for verdict in verdicts(figures)] == ["no", "not shown", "no", "yes"]
 
 
-@pytest.mark.parametrize(("dico", "verdict"), [(0.0, "yes"), (0.2, "no")])
+@pytest.mark.parametrize(("dico", "verdict"), [(0.0, "yes"), (0.2, "in part"), (0.4, "no")])
 def test_fluency_is_judged_at_the_equal_rate_where_scst_drifts(dico: float, verdict: str) -> None:
     rate = PRESSED_RATES[-1]
     broken = {DICO: dico, "SCST (CLIP-S)": 0.0, "SCST (PAC-S)": 0.3}
