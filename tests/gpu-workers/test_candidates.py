@@ -11,8 +11,10 @@ from dico.base_version import BaseVersion
 from dico.candidates import CandidateMaker, early_endings
 from dico.data_set import RatedImage, Rating
 from dico.job import candidate_maker
-from dico.lists import cider_reward
+from dico.lists import cider_reward, source_of
 from dico.material import Material, join_thumbs
+from dico.preferences import fit_preferences
+from dico.screening import Rejection
 from dico.search import beam_search
 from dico.settings import settle
 
@@ -101,3 +103,18 @@ def test_cider_rewards_what_viewers_liked_of_the_picture(
     worth = reward(pictures[0], pictures[0].candidates)
     assert int(worth.argmax()) == 1
     assert not bool(reward(pictures[1], pictures[1].candidates).any())
+
+
+def test_pictures_with_one_candidate_each_teach_nothing(
+    base: BaseVersion, features: torch.Tensor
+) -> None:
+    settings = settle({"type": "dico"}, 20, 20)
+    maker = candidate_maker(base, settings)
+    alone = maker.score(features, [tuple(base.tokenizer.encode("a dog"))[1:-1]], 0.0)
+    rated = RatedImage("0", "train", ())
+    pictures = [join_thumbs(0, rated, features, alone, base, maker, Counter())]
+    noise = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    preferences = fit_preferences(noise, noise[:, 0] > 0, torch.arange(20), noise)
+    with pytest.raises(Rejection, match="two different captions") as raised:
+        source_of(Material(pictures, {}), preferences, base, maker, settings, seed=1)
+    assert raised.value.code == "NOTHING_TO_LEARN"

@@ -207,6 +207,17 @@ def test_too_few_thumbs_are_rejected_with_how_many_more(base_folder: Path, tmp_p
     assert f"{16 - train} more thumbs" in result["help"][0]
 
 
+def test_nothing_is_published_that_no_image_could_check(base_folder: Path, tmp_path: Path) -> None:
+    folder = make_job(tmp_path / "job", base_folder)
+    for example in json.loads((folder / "dataset.json").read_text())["examples"]:
+        if example["split"] == "held_out":
+            (folder / "images" / example["image"]["sha256"]).write_bytes(b"no image")
+    result = run_job(folder, base_folder, KEY["seed"])
+    assert (result["status"], result["code"]) == ("rejected", "TOO_FEW_THUMBS")
+    assert "kept back" in result["message"]
+    assert not (folder / "version").exists()
+
+
 def test_viewers_who_contradict_each_other_are_named(base_folder: Path, tmp_path: Path) -> None:
     folder = make_job(tmp_path / "job", base_folder)
     opposite = {"up": "down", "down": "up"}
