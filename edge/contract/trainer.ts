@@ -63,6 +63,9 @@ export const Evaluation = z
       description: "Share of captions with a repeated content bigram or a word used over twice.",
     }),
     mean_length: Change.meta({ description: "Words per caption." }),
+    liked_length: z.number().nonnegative().meta({
+      description: "Words per caption that got a thumb up or was written by a viewer, over all rated images.",
+    }),
     distinct: Change.meta({ description: "Different captions per image captioned." }),
     ends_on_function_word: Change.meta({
       description: "Share of captions that end on an article, a preposition or the like.",

@@ -95,14 +95,16 @@ const rules: readonly Rule[] = [
   },
   {
     name: "mean_length",
-    look: ({ mean_length: { before, after } }) => {
-      const [least, most] = [limits.leastLengthRatio * before, limits.mostLengthRatio * before];
+    look: ({ mean_length: { before, after }, liked_length: liked }) => {
+      // Who likes short captions may get them.
+      const least = limits.leastLengthRatio * Math.min(before, liked);
+      const most = limits.mostLengthRatio * Math.max(before, liked);
       const passed = after >= least && after <= most;
       return {
         figure: after,
         limit: `between ${rounded(least)} and ${rounded(most)}`,
         passed,
-        sentence: `Captions have ${passed ? "a similar length" : `become far too ${after < least ? "short" : "long"}`}: ${after.toFixed(1)} words on average, ${before.toFixed(1)} before.`,
+        sentence: `Captions have ${passed ? "a fitting length" : `become far too ${after < least ? "short" : "long"}`}: ${after.toFixed(1)} words on average, ${before.toFixed(1)} before, ${liked.toFixed(1)} in what was liked.`,
       };
     },
   },

@@ -218,6 +218,7 @@ def evaluate(
                 f"(agreement {viewer.agreement:.2f}); they counted {viewer.weight:.0%}."
             )
     sides = {name: material.side(name) for name in ("train", "held_out")}
+    liked = [thumb.tokens for p in material.pictures for thumb in p.thumbs if thumb.is_up]
     return {
         "examples": {
             **{name: sum(len(p.thumbs) for p in side) for name, side in sides.items()},
@@ -225,6 +226,8 @@ def evaluate(
             "held_out_images": len(sides["held_out"]),
         },
         **dataclasses.asdict(quality),
+        "liked_length": sum(len(base.tokenizer.decode(ids).split()) for ids in liked)
+        / max(len(liked), 1),
         "preference_auc": learnt.preferences.auc,
         "end_users": [dataclasses.asdict(viewer) for viewer in learnt.end_users[:50]],
         "blind_spots": blind_spots(base),

@@ -419,6 +419,10 @@ class Evaluation(BaseModel):
     """
     Words per caption.
     """
+    liked_length: Annotated[float, Field(ge=0.0)]
+    """
+    Words per caption that got a thumb up or was written by a viewer, over all rated images.
+    """
     distinct: Distinct
     """
     Different captions per image captioned.

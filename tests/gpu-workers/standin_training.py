@@ -60,6 +60,7 @@ else:
         "evaluation": {
             "examples": {"train": 1, "held_out": 1, "images": 2, "held_out_images": 1},
             "log_ratio": -0.1,
+            "liked_length": 9.0,
             **dict.fromkeys((*figures, "ends_on_function_word"), same),
             "approval_gain": {"low": 0.01, "high": 0.2},
             "kl": 1.0,

@@ -65,6 +65,16 @@ describe("the gate", () => {
     expect(judge({ ...few, repetition: change(0.1, 0.1 + 2 / 40) }).verdict).toBe("rejected");
   });
 
+  test("captions may become as short or as long as what viewers liked allows", () => {
+    const length = (after: number, liked: number) =>
+      judge({ ...good, mean_length: change(10, after), liked_length: liked }).checks.find(
+        ({ name }) => name === "mean_length",
+      );
+    expect(length(3, 7)).toMatchObject({ passed: true, limit: "between 2.8 and 16" });
+    expect(length(3, 10)).toMatchObject({ passed: false, limit: "between 4 and 16" });
+    expect(length(18, 12)).toMatchObject({ passed: true, limit: "between 4 and 19.2" });
+  });
+
   test.each(edges)("%s: passes at its limit, is the one reason beyond it", (name, within, beyond, limit) => {
     expect(judge({ ...good, ...within }).verdict).toBe("passed");
     const { verdict, reasons, checks } = judge({ ...good, ...beyond });

@@ -148,6 +148,7 @@ export const good: Evaluation = {
   evaluator_score: { before: 0.8, after: 0.81 },
   repetition: { before: 0.1, after: 0.1 },
   mean_length: { before: 9, after: 7 },
+  liked_length: 10,
   distinct: { before: 1, after: 1 },
   ends_on_function_word: { before: 0, after: 0 },
   approval_gain: { low: 0.1, high: 0.5 },
