@@ -113,7 +113,10 @@ def _run(arguments: argparse.Namespace) -> str:
         raise CheckpointError(f"{place} has no tokenizer; --tokenizer names one")
     seed = os.environ.get(arguments.signing_key_env)
     if not seed:
-        raise CheckpointError(f"{arguments.signing_key_env} is not set")
+        raise CheckpointError(
+            f"{arguments.signing_key_env} is not set; it signs the version: 32 random bytes in "
+            "base64, as `openssl rand -base64 32` prints them"
+        )
     model = arguments.model or arguments.out.resolve().name.lower()
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", model):
         raise CheckpointError(f"--model has to name it in small letters, digits and -: {model!r}")
