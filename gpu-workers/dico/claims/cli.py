@@ -21,7 +21,9 @@ def add_claims_command(commands: Any) -> None:
         help="XE, SCST, DPO and DiCO side by side; finished runs are kept and not run again",
     )
     claims.add_argument("--base", type=Path, default=Path("models/scenes-base"))
-    claims.add_argument("--out", type=Path, default=Path("docs/results"))
+    claims.add_argument(
+        "--out", type=Path, help="docs/results, or docs/results/claims-quick with --quick"
+    )
     claims.add_argument(
         "--cache", type=Path, default=Path(".data/claims"), help="of image features"
     )
@@ -43,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     torch.set_num_threads(1)
     started = time.monotonic()
+    out = arguments.out or Path("docs/results", *(["claims-quick"] if arguments.quick else []))
     budget = plan.budget_of(arguments.steps, arguments.seeds, arguments.quick)
     base = BaseVersion.open(arguments.base, torch.device("cpu"))
     digest = base.manifest_sha256[:16]
@@ -53,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     work = plan.Work(
         base=arguments.base,
         pictures=pictures,
-        records=arguments.out / "claims-runs",
+        records=out / "claims-runs",
         made_with={"base": base.manifest_sha256, "scenes": budget.counts()},
         processes=arguments.processes,
     )
@@ -62,15 +65,15 @@ def run(arguments: argparse.Namespace) -> int:
     rates = plan.best_rates(searched)
     print("comparison", flush=True)
     runs = [plan.start_run(), *plan.compared_runs(budget, rates)]
-    write(arguments.out, work, budget, searched, runs, started)
+    write(out, work, budget, searched, runs, started)
     if not arguments.no_ablations:
         print("equal rates", flush=True)
         runs += plan.pressed_runs(budget)
-        write(arguments.out, work, budget, searched, runs, started)
+        write(out, work, budget, searched, runs, started)
         print("ablations", flush=True)
         runs += plan.ablated_runs(budget, rates)
-        write(arguments.out, work, budget, searched, runs, started)
-    print((arguments.out / "claims.md").read_text())
+        write(out, work, budget, searched, runs, started)
+    print((out / "claims.md").read_text())
     return 0
 
 
