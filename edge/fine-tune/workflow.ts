@@ -41,7 +41,7 @@ export class FineTuneWorkflow extends WorkflowEntrypoint<Cloudflare.Env, JobPara
     const deps = this.#deps(tenantId);
     try {
       const ending = await this.#work(deps, jobId, step);
-      if (ending) await step.do("end", patient, () => end(deps, jobId, ending));
+      if (ending) await run(step, "end", () => end(deps, jobId, ending));
     } catch (error) {
       // A step has given up: what it says is for the log, not for the tenant.
       console.error(JSON.stringify({ level: "error", job_id: jobId, cause: String(error) }));
@@ -49,37 +49,37 @@ export class FineTuneWorkflow extends WorkflowEntrypoint<Cloudflare.Env, JobPara
       const lost = unavailable
         ? failure("TRAINER_UNAVAILABLE", "The GPU worker does not answer.", "provider")
         : failure("INTERNAL", "Something failed on our side.", "platform");
-      await step.do("give up", patient, () => end(deps, jobId, lost));
+      await run(step, "give up", () => end(deps, jobId, lost));
     }
   }
 
   async #work(deps: StepDeps, jobId: string, step: WorkflowStep): Promise<Ending | undefined> {
-    const frozen = await step.do("freeze the feedback", patient, () => freezeFeedback(deps, jobId));
+    const frozen = await run(step, "freeze the feedback", () => freezeFeedback(deps, jobId));
     if (!frozen.ok) return frozen.ending;
-    const submitted = await step.do("submit to the GPU worker", patient, () => submit(deps, jobId));
+    const submitted = await run(step, "submit to the GPU worker", () => submit(deps, jobId));
     if (!submitted.ok) return submitted.ending;
 
     const found = await this.#wait(deps, jobId, step);
     if (found === "gone") return failure("TRAINER_TIMEOUT", "The GPU worker never ended the job.", "provider");
     if (found === "cancelled") {
-      await step.do("end as cancelled", patient, () => endCancelled(deps, jobId));
+      await run(step, "end as cancelled", () => endCancelled(deps, jobId));
       return undefined;
     }
 
-    const checked = await step.do("verify and judge", patient, () => checkOutcome(deps, jobId));
+    const checked = await run(step, "verify and judge", () => checkOutcome(deps, jobId));
     if (!checked.ok) return checked.ending;
-    await step.do("publish", patient, () => publish(deps, jobId, checked.value));
+    await run(step, "publish", () => publish(deps, jobId, checked.value));
     return undefined;
   }
 
   async #wait(deps: StepDeps, jobId: string, step: WorkflowStep): Promise<"ended" | "cancelled" | "gone"> {
     for (let round = 1; round <= mostRounds; round++) {
-      const found = await step.do(`look for the outcome, ${round}`, patient, () =>
+      const found = await run(step, `look for the outcome, ${round}`, () =>
         lookForOutcome(deps, jobId, { asksTrainer: round > 1 }),
       );
       if (found !== "waiting") return found;
       try {
-        await step.waitForEvent(`wait for news, ${round}`, { type: newsEvent, timeout: longestSilence });
+        letGo(await step.waitForEvent(`wait for news, ${round}`, { type: newsEvent, timeout: longestSilence }));
       } catch {
         return "gone";
       }
@@ -99,6 +99,27 @@ export class FineTuneWorkflow extends WorkflowEntrypoint<Cloudflare.Env, JobPara
       now: () => new Date(),
     };
   }
+}
+
+/** Runs a step, as often as `patient` says. */
+async function run<T extends Rpc.Serializable<T>>(
+  step: WorkflowStep,
+  name: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const result = await step.do(name, patient, work);
+  const value = structuredClone(result) as T;
+  letGo(result);
+  return value;
+}
+
+/**
+ * Disposes what came by RPC, as every step's result does. workerd warns of a result that it finds
+ * undisposed while it collects garbage; with an inspector attached, as wrangler's always is, the
+ * warning takes memory, and where that needs a collection of its own the whole process goes down.
+ */
+function letGo(result: unknown): void {
+  (result as Partial<Disposable> | null | undefined)?.[Symbol.dispose]?.();
 }
 
 function failure(code: string, message: string, fault: Ending["reason"]["fault"]): Ending {

@@ -29,7 +29,9 @@ export interface GateCheck {
 /** An answer that is not the one expected; the message is the problem's own text. */
 export class ServiceError extends Error {}
 
-/** Calls the service with one key; waits out 429 and 503 as their Retry-After says. */
+const mostAttempts = 6;
+
+/** Calls the service with one key; waits out 429, 503 and a restart of the runtime. */
 export class Client {
   readonly #url: string;
   readonly #token: string;
@@ -39,26 +41,35 @@ export class Client {
     this.#token = token;
   }
 
-  /** @throws ServiceError for every answer that is not 2xx. */
+  /**
+   * Sends a request again when the service asks for it, or when no answer of the service came: all
+   * that the demonstration asks for may happen twice.
+   *
+   * @throws ServiceError for every answer that is not 2xx.
+   */
   async call<T>(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<T> {
     const raw = body instanceof Uint8Array;
+    const request = {
+      method,
+      headers: {
+        authorization: `Bearer ${this.#token}`,
+        ...(body === undefined || raw ? {} : { "content-type": "application/json" }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: raw ? new Uint8Array(body) : JSON.stringify(body) }),
+    };
     for (let attempt = 1; ; attempt++) {
-      const response = await fetch(this.#url + path, {
-        method,
-        headers: {
-          authorization: `Bearer ${this.#token}`,
-          ...(body === undefined || raw ? {} : { "content-type": "application/json" }),
-          ...headers,
-        },
-        ...(body === undefined ? {} : { body: raw ? new Uint8Array(body) : JSON.stringify(body) }),
+      const last = attempt === mostAttempts;
+      const response = await fetch(this.#url + path, request).catch((cause: unknown) => {
+        if (last) throw new ServiceError(`${method} ${path}: ${String(cause)}`, { cause });
+        return undefined;
       });
-      if (response.ok) return (await response.json()) as T;
-      const text = await response.text();
-      if ((response.status === 429 || response.status === 503) && attempt < 6) {
-        await wait(1000 * Number(response.headers.get("retry-after") ?? attempt));
-        continue;
+      if (response?.ok) return (await response.json()) as T;
+      if (response && (last || !isPassing(response))) {
+        const text = await response.text();
+        throw new ServiceError(`${method} ${path}: ${response.status} ${text.slice(0, 400)}`);
       }
-      throw new ServiceError(`${method} ${path}: ${response.status} ${text.slice(0, 400)}`);
+      await wait(1000 * Number(response?.headers.get("retry-after") ?? attempt));
     }
   }
 
@@ -79,4 +90,10 @@ export class Client {
   job(id: string): Promise<Job> {
     return this.call("GET", `/v1/fine_tuning/jobs/${id}`);
   }
+}
+
+/** Too busy, or lost on the way: the service itself says what it failed at as a problem. */
+function isPassing({ status, headers }: Response): boolean {
+  if (status === 429 || status === 503) return true;
+  return status >= 500 && !headers.get("content-type")?.startsWith("application/problem+json");
 }
