@@ -13,6 +13,10 @@ from torch import Tensor
 from dico.candidates import Candidates
 
 HASHED_WIDTH = 1024
+# One feature for each further word, so that "short enough" can be learnt and not only "the shorter
+# the better"; words beyond these count like the last of them.
+LENGTHS = 32
+WORDS_WIDTH = HASHED_WIDTH + LENGTHS
 # Below this spread a hashed word is so rare that standardising would only amplify it.
 SMALLEST_SPREAD = 0.1
 L2_GRID = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -39,16 +43,16 @@ class RewardWeights:
 
 
 def hashed_words(text: str) -> Tensor:
-    """Unigrams and bigrams of a caption, hashed, and its length: [HASHED_WIDTH + 1]."""
+    """Unigrams and bigrams of a caption, hashed, and a one for each word: [WORDS_WIDTH]."""
     words = ["^", *text.lower().split(), "$"]
     grams = [*words[1:-1], *(" ".join(pair) for pair in pairwise(words))]
     places = [zlib.crc32(gram.encode()) % HASHED_WIDTH for gram in grams]
-    length = [HASHED_WIDTH] * (len(words) - 2)
-    return torch.bincount(torch.tensor(places + length), minlength=HASHED_WIDTH + 1).float()
+    steps = range(HASHED_WIDTH, HASHED_WIDTH + min(len(words) - 2, LENGTHS))
+    return torch.bincount(torch.tensor([*places, *steps]), minlength=WORDS_WIDTH).float()
 
 
 def caption_features(texts: list[str], states: Tensor, scores: Tensor) -> Tensor:
-    """What the preference model sees of K captions, [K, HASHED_WIDTH + 1 + d + 1]."""
+    """What the preference model sees of K captions, [K, WORDS_WIDTH + d + 1]."""
     words = torch.stack([hashed_words(text) for text in texts])
     return torch.cat([words, states, scores[:, None]], dim=1)
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from dico.candidates import Candidates
 from dico.preferences import (
+    HASHED_WIDTH,
     RewardWeights,
     caption_features,
     fit_preferences,
@@ -56,7 +57,27 @@ def test_thumbs_that_are_all_alike_are_refused() -> None:
 
 def test_word_order_and_length_are_seen() -> None:
     assert not torch.equal(hashed_words("a dog and a cat"), hashed_words("a cat and a dog"))
-    assert float(hashed_words("three small words")[-1]) == 3
+    assert hashed_words("three small words")[HASHED_WIDTH:].tolist() == [1.0] * 3 + [0.0] * 29
+    assert hashed_words("word " * 50)[HASHED_WIDTH:].tolist() == [1.0] * 32
+
+
+def test_short_enough_is_learnt_and_not_the_shorter_the_better() -> None:
+    """Viewers like nine words and fewer: a word too many costs more than those before it."""
+    generator = random.Random(6)
+    words = [f"word{index}" for index in range(30)]
+    lengths = [generator.randint(3, 15) for _ in range(200)]
+
+    def features_of(lengths: list[int]) -> torch.Tensor:
+        texts = [" ".join(generator.choices(words, k=length)) for length in lengths]
+        return caption_features(texts, torch.zeros(len(texts), 4), torch.zeros(len(texts)))
+
+    rated = features_of(lengths)
+    ups = torch.tensor([length <= 9 for length in lengths])
+    model = fit_preferences(rated, ups, torch.arange(200), rated)
+    five, nine, eleven = (
+        float(model.logits(features_of([length] * 200)).mean()) for length in (5, 9, 11)
+    )
+    assert (nine - eleven) / 2 > 1.25 * (five - nine) / 4
 
 
 def test_auc_by_hand() -> None:
