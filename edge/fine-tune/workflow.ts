@@ -29,8 +29,7 @@ const patient = {
 } as const;
 
 // Callbacks end the wait, and the store's alarm where none comes (`wake.ts`). The wait itself must
-// not time out: a run that catches that is said to hang when it ends, and local workerd may go down
-// with it (cloudflare/workerd#6925).
+// not time out: a run that catches that is said to hang when it ends (cloudflare/workerd#6925).
 const longestSilence = "1 day";
 // A Workflow has 1,024 steps; a job that is looked after for days takes fewer rounds.
 const mostRounds = 200;

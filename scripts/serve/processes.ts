@@ -45,9 +45,6 @@ export interface Child {
   stop(): Promise<void>;
 }
 
-// The local Workflow engine leaves a run behind whenever it puts one to sleep; the log keeps it.
-const harmless = /code had hung and would never generate a response/;
-
 const steadyMilliseconds = 30_000;
 const longestWaitMilliseconds = 10_000;
 const patienceMilliseconds = 8_000;
@@ -67,7 +64,7 @@ export function superviseChild({ name, logFile, command, args, cwd, env }: Child
       if (!stream) continue;
       createInterface({ input: stream }).on("line", (line) => {
         log.write(`${line}\n`);
-        if (/error|exception|traceback/i.test(line) && !harmless.test(line)) console.error(`[${name}] ${line}`);
+        if (/error|exception|traceback/i.test(line)) console.error(`[${name}] ${line}`);
       });
     }
     const { pid } = child;
