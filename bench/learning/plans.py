@@ -34,7 +34,7 @@ def _of(plan: str, taste: str, seed: int) -> list[Experiment]:
         case "evaluator":
             return [Experiment(taste, seed, recipe="evaluator alone")]
         case "rounds":
-            return [Experiment(taste, seed, rounds=2), Experiment(taste, seed, 400, rounds=4)]
+            return [Experiment(taste, seed, 400, rounds=4)]  # two rounds are its first two
         case "corrections":
             return [Experiment(taste, seed, corrections=0.2)]
         case "adversarial":
