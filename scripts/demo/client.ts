@@ -65,10 +65,11 @@ export class Client {
         return undefined;
       });
       if (response?.ok) return (await response.json()) as T;
-      if (response && (last || !isPassing(response))) {
+      if (response && (last || !isTransient(response))) {
         const text = await response.text();
         throw new ServiceError(`${method} ${path}: ${response.status} ${text.slice(0, 400)}`);
       }
+      await response?.body?.cancel();
       await wait(1000 * Number(response?.headers.get("retry-after") ?? attempt));
     }
   }
@@ -93,7 +94,7 @@ export class Client {
 }
 
 /** Too busy, or lost on the way: the service itself says what it failed at as a problem. */
-function isPassing({ status, headers }: Response): boolean {
+function isTransient({ status, headers }: Response): boolean {
   if (status === 429 || status === 503) return true;
   return status >= 500 && !headers.get("content-type")?.startsWith("application/problem+json");
 }
