@@ -16,6 +16,8 @@ export interface Service {
   key: string;
   /** Ends one of the two processes as a power cut would; it is started again by itself. */
   kill(name: "edge" | "gpu_worker"): Promise<void>;
+  /** What workerd and the Worker have said so far. */
+  edgeLog(): string;
   stop(): Promise<void>;
 }
 
@@ -63,6 +65,7 @@ export async function startService(): Promise<Service> {
       process.kill(-pid, "SIGKILL");
       while (Number(read("pids.json")[name]) === pid) await wait(50);
     },
+    edgeLog: () => readFileSync(join(folder, "logs/edge.log"), "utf8"),
     stop: async () => {
       await ended(service);
       rmSync(folder, { recursive: true, force: true });
