@@ -14,7 +14,7 @@ from dico.candidates import Candidates
 
 HASHED_WIDTH = 1024
 # One feature for each further word, so that "short enough" can be learnt and not only "the shorter
-# the better"; words beyond these count like the last of them.
+# the better"; words beyond these are not counted.
 LENGTHS = 32
 WORDS_WIDTH = HASHED_WIDTH + LENGTHS
 # Below this spread a hashed word is so rare that standardising would only amplify it.

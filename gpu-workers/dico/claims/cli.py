@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     torch.set_num_threads(1)
     started = time.monotonic()
-    out = arguments.out or Path("docs/results", *(["claims-quick"] if arguments.quick else []))
+    out = arguments.out or Path("docs/results/claims-quick" if arguments.quick else "docs/results")
     budget = plan.budget_of(arguments.steps, arguments.seeds, arguments.quick)
     base = BaseVersion.open(arguments.base, torch.device("cpu"))
     digest = base.manifest_sha256[:16]
