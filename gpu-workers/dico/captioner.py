@@ -130,7 +130,9 @@ class DecoderLayer(nn.Module):
     def cross_keys_values(self, encoder_hidden_states: Tensor) -> KeyValue:
         """[E, S, d] -> keys and values [E, H, S, D], computed once per image."""
         key, value = self.cross_key_value(encoder_hidden_states).chunk(2, dim=-1)
-        return split_heads(key, self.heads), split_heads(value, self.heads)
+        # Laid out once as attention reads them; it would otherwise do so for every token.
+        heads = self.heads
+        return split_heads(key, heads).contiguous(), split_heads(value, heads).contiguous()
 
     def forward(
         self, x: Tensor, cross: KeyValue, past: KeyValue | None, mask: Tensor

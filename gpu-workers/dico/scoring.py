@@ -1,18 +1,17 @@
 """How likely a captioner finds given captions, and its states along them.
 
-Captions of one image begin alike, and equal beginnings have equal states. The captions of an image
-are therefore a tree of their beginnings: decoder and vocabulary see each different one once.
+Decoder and vocabulary see each different beginning of an image's captions once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dico.captioner import Captioner
+from dico.prefix_tree import PrefixTree
 
 # Rows of logits held at once: 200 MB in fp32 at the paper's vocabulary.
 _CHUNK = 1024
@@ -33,91 +32,6 @@ class SequenceScores:
     lengths: Tensor
 
 
-@dataclass(frozen=True)
-class PrefixTree:
-    """The U different beginnings of the captions of E images, at most M of one image.
-
-    Attributes:
-        input_ids: The last token of each beginning, [E, M]; BOS is the empty one's.
-        positions: Its place in the caption, [E, M].
-        visible: Which beginnings are a beginning of which, itself included: [E, 1, M, M].
-        is_real: False where an image has fewer than M, [E, M].
-        rows: For each token of each caption, EOS included, which of the U predicts it: [P].
-        labels: These tokens, [P].
-        owners: Whose they are, of N captions: [P].
-    """
-
-    input_ids: Tensor
-    positions: Tensor
-    visible: Tensor
-    is_real: Tensor
-    rows: Tensor
-    labels: Tensor
-    owners: Tensor
-
-    @staticmethod
-    def of(captions: list[list[int]], images: int, captioner: Captioner) -> PrefixTree:
-        """The tree of N = E * K token lists without BOS and EOS, the K of an image adjacent."""
-        config, per_image = captioner.config, len(captions) // images
-        nodes = [_Nodes([config.bos_id], [0], [0], {}) for _ in range(images)]
-        places: list[tuple[int, int]] = []
-        labels: list[int] = []
-        owners: list[int] = []
-        for owner, tokens in enumerate(captions):
-            image, node = owner // per_image, 0
-            for token in tokens:
-                places.append((image, node))
-                node = nodes[image].child(node, token)
-            places.append((image, node))
-            labels += [*tokens, config.eos_id]
-            owners += [owner] * (len(tokens) + 1)
-        counts = [len(each.tokens) for each in nodes]
-        most, before = max(counts), np.cumsum([0, *counts])
-        input_ids = np.full((images, most), config.pad_id)
-        positions = np.zeros((images, most), dtype=np.int64)
-        visible = np.zeros((images, 1, most, most), dtype=bool)
-        for image, each in enumerate(nodes):
-            input_ids[image, : counts[image]] = each.tokens
-            positions[image, : counts[image]] = each.depths
-            for node, parent in enumerate(each.parents):
-                visible[image, 0, node] = visible[image, 0, parent]
-                visible[image, 0, node, node] = True
-            visible[image, 0, counts[image] :, 0] = True  # PAD has to see something
-        is_real = np.arange(most) < np.array(counts)[:, None]
-        rows = [int(before[image]) + node for image, node in places]
-        device = captioner.token_embedding.weight.device
-        arrays = (torch.from_numpy(array) for array in (input_ids, positions, visible, is_real))
-        lists = (torch.tensor(values) for values in (rows, labels, owners))
-        return PrefixTree(*(each.to(device) for each in (*arrays, *lists)))
-
-    def states(self, captioner: Captioner, encoder_hidden_states: Tensor) -> Tensor:
-        """The decoder's state after each beginning: [E, S, d] -> [U, d]."""
-        cross = captioner.cross_cache(encoder_hidden_states)
-        states, _ = captioner.decode_states(
-            self.input_ids, cross, positions=self.positions, mask=self.visible
-        )
-        return states[self.is_real]
-
-
-@dataclass
-class _Nodes:
-    """One image's beginnings; a parent stands before its children."""
-
-    tokens: list[int]
-    parents: list[int]
-    depths: list[int]
-    children: dict[tuple[int, int], int]
-
-    def child(self, parent: int, token: int) -> int:
-        """The beginning that goes on with a token, made if need be."""
-        node = self.children.setdefault((parent, token), len(self.tokens))
-        if node == len(self.tokens):
-            self.tokens.append(token)
-            self.parents.append(parent)
-            self.depths.append(self.depths[parent] + 1)
-        return node
-
-
 def score_sequences(
     captioner: Captioner, encoder_hidden_states: Tensor, captions: list[list[int]]
 ) -> SequenceScores:
@@ -128,20 +42,31 @@ def score_sequences(
         encoder_hidden_states: [E, S, d].
         captions: N = E * K token lists without BOS and EOS, the K of an image adjacent.
     """
-    tree = PrefixTree.of(captions, len(encoder_hidden_states), captioner)
-    states = tree.states(captioner, encoder_hidden_states)
-    # A word's logit needs its own embedding alone; only the normaliser needs the vocabulary.
+    config, device = captioner.config, encoder_hidden_states.device
+    per_image = len(captions) // len(encoder_hidden_states)
+    groups = [captions[first : first + per_image] for first in range(0, len(captions), per_image)]
+    tree = PrefixTree.of(groups, bos_id=config.bos_id, pad_id=config.pad_id, device=device)
+    states, _ = captioner.decode_states(
+        tree.input_ids,
+        captioner.cross_cache(encoder_hidden_states),
+        positions=tree.positions,
+        mask=tree.visible,
+    )
+    states = states[tree.is_real]  # [U, d]
     along = states[tree.rows]  # [P, d]
-    words = captioner.token_embedding.weight[tree.labels]
-    logits = (along * words).sum(dim=-1, dtype=torch.float32)
-    if captioner.config.head_bias:
-        logits = logits + captioner.head_bias[tree.labels]
+    said = [token for tokens in captions for token in (*tokens, config.eos_id)]
+    labels = torch.tensor(said, device=device)  # [P]
+    owners = torch.arange(len(captions), device=device).repeat_interleave(tree.lengths)
+    # A word's logit needs its own embedding alone; only the normaliser needs the vocabulary.
+    logits = (along * captioner.token_embedding.weight[labels]).sum(dim=-1, dtype=torch.float32)
+    if config.head_bias:
+        logits = logits + captioner.head_bias[labels]
     logps = logits - _normalisers(captioner, states)[tree.rows]
-    lengths = torch.bincount(tree.owners, minlength=len(captions)).float()
+    lengths = tree.lengths.float()
     sums = along.new_zeros(len(captions), along.shape[1], dtype=torch.float32)
-    sums.index_add_(0, tree.owners, along.detach().float())
+    sums.index_add_(0, owners, along.detach().float())
     return SequenceScores(
-        logps.new_zeros(len(captions)).index_add(0, tree.owners, logps),
+        logps.new_zeros(len(captions)).index_add(0, owners, logps),
         sums / lengths[:, None],
         lengths,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from dico.captioner import Captioner, CaptionerConfig, DecoderKind, pad_captions, token_logps
-from dico.scoring import PrefixTree, score_sequences
+from dico.prefix_tree import PrefixTree
+from dico.scoring import score_sequences
 
 CAPTIONS = [[5, 6, 7], [5, 6], [], [5, 6, 7], [5, 8, 9, 4], [3]]
 
@@ -50,8 +51,10 @@ def test_shared_beginnings_score_as_every_caption_by_itself(
 
 
 def test_each_beginning_of_an_image_is_there_once() -> None:
-    tree = PrefixTree.of(CAPTIONS, 2, captioner_of())
+    groups = [CAPTIONS[:3], CAPTIONS[3:]]
+    tree = PrefixTree.of(groups, bos_id=0, pad_id=2, device=torch.device("cpu"))
     # of the first image: nothing, 5, 5 6, 5 6 7; of the second also 5 8, 5 8 9, 5 8 9 4 and 3
     assert tree.is_real.sum(dim=1).tolist() == [4, 8]
     assert tree.positions[0].tolist()[:4] == [0, 1, 2, 3]
-    assert tree.labels[:4].tolist() == [5, 6, 7, 1]
+    assert tree.rows[:8].tolist() == [0, 1, 2, 3, 0, 1, 2, 0]
+    assert tree.lengths.tolist() == [4, 3, 1, 4, 5, 2]

@@ -15,7 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dico.prefix_tree import PrefixTree
 from dico.towers.vit import Activation, Block, VisionTransformer, VitConfig
+
+# Texts that share their beginnings: what attention sees at once grows with them.
+GROUP = 16
 
 
 @dataclass(frozen=True)
@@ -87,13 +91,25 @@ class PublicClip(nn.Module):
         return self.embed_features(self.vision(pixel_values))
 
     def embed_texts(self, tokens: Tensor) -> Tensor:
-        """Ids [N, T], BOS w1 .. wn EOS and anything behind -> unit vectors [N, E]."""
-        x = self.token_embedding(tokens) + self.text_positions[: tokens.shape[1]]
+        """Ids [N, T], BOS w1 .. wn EOS and anything behind -> unit vectors [N, E].
+
+        A text without EOS is cut short: EOS takes the place of its last token.
+        """
+        text = self.config.text
+        words = [self._up_to_end(row) for row in tokens.tolist()]
+        groups = [words[first : first + GROUP] for first in range(0, len(words), GROUP)]
+        tree = PrefixTree.of(groups, bos_id=text.bos_id, pad_id=text.eos_id, device=tokens.device)
+        x = self.token_embedding(tree.input_ids) + self.text_positions[tree.positions]
         for block in self.text_blocks:
-            x = block(x, causal=True)
-        end = (tokens == self.config.text.eos_id).int().argmax(dim=1)
-        last = self.text_norm(x[torch.arange(len(x), device=x.device), end])
+            x = block(x, tree.visible)
+        ends = tree.rows[tree.lengths.cumsum(dim=0) - 1]
+        last = self.text_norm(x[tree.is_real][ends])
         return F.normalize(self.text_projection(last), dim=-1)
+
+    def _up_to_end(self, row: list[int]) -> list[int]:
+        """W1 .. wn EOS of one text."""
+        eos = self.config.text.eos_id
+        return [*row[1 : row.index(eos) if eos in row else -1], eos]
 
     def forward(self, pixel_values: Tensor, tokens: Tensor) -> Tensor:
         """Logits of every image with every text, [B, N]."""

@@ -99,12 +99,12 @@ class Block(nn.Module):
         self.intermediate = nn.Linear(width, ffn)
         self.output = nn.Linear(ffn, width)
 
-    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
-        """[B, T, d] -> [B, T, d]; causal: a token sees itself and those before it."""
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """[B, T, d] -> [B, T, d]; visible: which tokens see which, [B, 1, T, T]; None means all."""
         query, key, value = (
             split_heads(part, self.heads) for part in self.attention(self.ln_1(x)).chunk(3, dim=-1)
         )
-        attended = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        attended = F.scaled_dot_product_attention(query, key, value, visible)
         x = x + self.attention_output(attended.transpose(1, 2).flatten(2))
         return x + self.output(activate(self.intermediate(self.ln_2(x)), self.activation))
 

@@ -20,9 +20,10 @@ from checkpoint_examples import (
     vision_encoder_decoder,
     write_clip_tokenizer,
 )
-from dico.evaluators.public_clip import PublicClip
+from dico.evaluators.public_clip import PublicClip, PublicClipConfig, TextConfig
 from dico.importers.captions import ImportedCaptioner
 from dico.importers.checkpoints import read_checkpoint
+from dico.towers.vit import VitConfig
 from safetensors.torch import save_file
 from transformers import CLIPModel, CLIPVisionConfig, CLIPVisionModel
 
@@ -32,11 +33,11 @@ VOCAB = 60
 
 
 def texts(bos_id: int, eos_id: int) -> torch.Tensor:
-    """Of different lengths, ends padded with the end."""
-    ids = torch.randint(3, 50, (4, 9), generator=torch.Generator().manual_seed(1))
+    """Of different lengths, some with the same beginning, ends padded with the end."""
+    ids = torch.randint(3, 6, (20, 9), generator=torch.Generator().manual_seed(1))
     ids[:, 0] = bos_id
-    for row, length in enumerate((3, 5, 8, 9)):
-        ids[row, length - 1 :] = eos_id
+    for row in range(len(ids)):
+        ids[row, (3, 5, 8, 9)[row % 4] - 1 :] = eos_id
     return ids
 
 
@@ -52,6 +53,17 @@ def same_clip(imported: PublicClip, reference: CLIPModel) -> None:
         imported(pixels(), ids), expected.logits_per_image, atol=1e-4, rtol=1e-4
     )
     assert expected.image_embeds.std(dim=0).max() > 0.01  # or every image would look the same
+
+
+@torch.no_grad()
+def test_a_text_that_goes_on_ends_where_clip_reads_no_further() -> None:
+    torch.manual_seed(0)
+    text = TextConfig(8, 2, 2, 8, "gelu", 1e-5, VOCAB, 5, VOCAB - 2, VOCAB - 1)
+    vision = VitConfig(image_size=8, patch_size=4, width=8, layers=1, heads=2, ffn=8)
+    clip = PublicClip(PublicClipConfig(vision, text, embed_width=4))
+    ends = torch.tensor([[VOCAB - 2, 3, 4, 5, VOCAB - 1]])
+    goes_on = torch.tensor([[VOCAB - 2, 3, 4, 5, 6]])
+    torch.testing.assert_close(clip.embed_texts(goes_on), clip.embed_texts(ends))
 
 
 def read_clip(path: Path, kind: str) -> PublicClip:
