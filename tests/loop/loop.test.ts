@@ -103,8 +103,8 @@ describe("the closed loop", () => {
     await reach(id, ({ status, progress }) => status === "training" && (progress?.step ?? 0) > 0);
     await service.kill("gpu_worker");
     await expectOnce(await reach(id, ({ ended_at }) => ended_at !== null));
-    // By now the first job's Workflow is long over, and what it left undisposed would have been seen.
-    expect(service.edgeLog()).not.toMatch(/code had hung|not disposed properly/);
+    // workerd says so of a Workflow whose steps' results were not disposed.
+    expect(service.edgeLog()).not.toContain("code had hung");
   }, 240_000);
 
   test("the edge killed in the middle of a job: the job ends, and nothing is published twice", async () => {

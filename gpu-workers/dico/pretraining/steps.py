@@ -52,18 +52,18 @@ def tower(
     _write_figures(folder, "tower", report_tower(trained, HELD_OUT_STYLE))
 
 
-def frozen_tower(folder: Path, start: Path | None = None) -> Tower:
-    """The tower trained in this folder as it will be published, or the one of a version.
+def frozen_tower(folder: Path, published: Tower | None = None) -> Tower:
+    """The tower trained in this folder as it will be published, or the one that there is.
 
     Args:
         folder: Of the steps.
-        start: Version whose weights are trained further; its tower stays where the folder has none.
+        published: Of the version that is trained further; it stays where the folder has none.
 
     Returns:
         Folded, rounded to fp16, without gradient.
     """
-    if start is not None and not (folder / "tower.pt").exists():
-        return published_models(start)[0]
+    if published is not None and not (folder / "tower.pt").exists():
+        return published
     saved = torch.load(folder / "tower.pt", weights_only=True)["state"]["tower"]
     trained = Tower(TowerConfig())
     trained.load_state_dict(saved)
@@ -80,14 +80,17 @@ def published_models(version: Path) -> tuple[Tower, Captioner]:
     return published.eval().requires_grad_(False), captions
 
 
-def bank(folder: Path, count: int, start: Path | None = None) -> None:
-    """Learns the vocabulary and runs the tower over the scenes; a fifth is drawn twice.
+def keep_tokenizer(folder: Path, start: Path) -> None:
+    """A captioner that is trained further keeps the vocabulary of the version it starts from."""
+    (folder / "tokenizer.json").write_bytes((start / "tokenizer.json").read_bytes())
 
-    A captioner that is trained further keeps the vocabulary of the version it starts from.
-    """
+
+def bank(folder: Path, count: int, start: Path | None = None) -> None:
+    """Learns the vocabulary and runs the tower over the scenes; a fifth is drawn twice."""
     if start is not None:
-        (folder / "tokenizer.json").write_bytes((start / "tokenizer.json").read_bytes())
-        build_bank(frozen_tower(folder, start), folder, count=count, views=count // 5)
+        keep_tokenizer(folder, start)
+        seeing = frozen_tower(folder, published_models(start)[0])
+        build_bank(seeing, folder, count=count, views=count // 5)
         return
     captions = [
         caption
@@ -102,26 +105,27 @@ def bank(folder: Path, count: int, start: Path | None = None) -> None:
 
 def captioner(folder: Path, minutes: float, seed: int, start: Path | None = None) -> None:
     """Pre-trains the captioner with cross-entropy."""
-    published = None if start is None else published_models(start)[1]
-    seeing = frozen_tower(folder, start)
-    train_captioner(folder, seeing, minutes=minutes, seed=seed, start=published)
+    seeing, published = (None, None) if start is None else published_models(start)
+    frozen = frozen_tower(folder, seeing)
+    train_captioner(folder, frozen, minutes=minutes, seed=seed, start=published)
 
 
 def facts(folder: Path, minutes: float, seed: int, start: Path | None = None) -> None:
     """Trains the captioner further on what is right in its own captions."""
-    frozen = frozen_tower(folder, start)
     if start is None:
+        frozen = frozen_tower(folder)
         trained = trained_captioner(folder, frozen)
     else:
-        trained = published_models(start)[1]
-        (folder / "tokenizer.json").write_bytes((start / "tokenizer.json").read_bytes())
+        seeing, trained = published_models(start)
+        frozen = frozen_tower(folder, seeing)
+        keep_tokenizer(folder, start)
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     train_on_facts(folder / "facts.pt", frozen, trained, tokenizer, minutes=minutes, seed=seed)
 
 
 def evaluators(folder: Path, minutes: float, seed: int, start: Path | None = None) -> None:
     """Trains CLIP, then PAC's projections on top of it."""
-    frozen = frozen_tower(folder, start)
+    frozen = frozen_tower(folder, start and published_models(start)[0])
     published = start and load_evaluators(start / EVALUATORS)[0]
     clip = train_clip(folder, frozen, minutes=minutes, seed=seed, start=published)
     pac = train_pac(folder, frozen, clip, steps=300, seed=seed)
@@ -158,7 +162,7 @@ def release(folder: Path, out: Path, signing_seed: str | None, start: Path | Non
     """
     torch.set_num_threads(1)
     seed = signing_seed or base64.b64encode(os.urandom(32)).decode()
-    frozen = frozen_tower(folder, start)
+    frozen = frozen_tower(folder, start and published_models(start)[0])
     trained = trained_captioner(folder, frozen, "facts.pt")
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
     each = MEASURED // len(TRAINING_STYLES)
