@@ -11,7 +11,7 @@ import {
   type ImageLimits,
 } from "./pixels/preprocess.ts";
 import type { Runtime } from "./runtime.ts";
-import { sampleCaption } from "./sampling.ts";
+import { sampleCaption, seededRandom } from "./sampling.ts";
 import { createSessionCache, type SessionStats, type VersionSource } from "./session.ts";
 import { createVersionCache, type LoadedVersion } from "./version.ts";
 
@@ -23,6 +23,8 @@ export interface CaptionOptions {
   candidates?: number;
   /** Above 0, one caption is drawn instead of searched for; beams and candidates do not count then. */
   temperature?: number;
+  /** Of what is drawn: the same one draws the same caption. */
+  seed?: number;
 }
 
 /** One caption of an image, with the text that its tokens spell. */
@@ -84,7 +86,7 @@ export interface CaptionerSettings {
   limits?: Partial<ImageLimits>;
   /** Milliseconds. */
   now?: () => number;
-  /** Uniform in [0, 1); what captions are drawn with. */
+  /** Uniform in [0, 1); what captions are drawn with where no seed is given. */
   random?: () => number;
 }
 
@@ -169,8 +171,11 @@ async function search(
     bosTokenId: model.decoder_start_token_id,
     eosTokenId: model.eos_token_id,
   };
-  const { temperature = 0 } = options;
-  if (temperature > 0) return [await sampleCaption(onnx, { ...rules, temperature, random })];
+  const { temperature = 0, seed } = options;
+  if (temperature > 0) {
+    const drawnWith = seed === undefined ? random : seededRandom(seed);
+    return [await sampleCaption(onnx, { ...rules, temperature, random: drawnWith })];
+  }
   const found = await beamSearch(onnx, { ...rules, numBeams: options.numBeams ?? generation.num_beams });
   return found.slice(0, options.candidates ?? 1);
 }

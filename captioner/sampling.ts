@@ -1,3 +1,5 @@
+import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
+import { mersenne } from "pure-rand/generator/mersenne";
 import type { Decoder, TokenCandidate } from "./beam-search.ts";
 
 export interface SamplingOptions {
@@ -29,6 +31,12 @@ export async function sampleCaption(decoder: Decoder, options: SamplingOptions):
   }
   const score = Math.fround(sum / Math.fround(tokens.length ** lengthPenalty));
   return { tokens, logprob: sum, score, finished: tokens.at(-1) === eosTokenId };
+}
+
+/** The same numbers for the same seed, uniform in [0, 1). */
+export function seededRandom(seed: number): () => number {
+  const generator = mersenne(seed);
+  return () => uniformFloat64(generator);
 }
 
 /** The index at which the cumulative distribution passes a number in [0, 1). */

@@ -7,6 +7,9 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
+import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
+import { mersenne } from "pure-rand/generator/mersenne";
+
 import { Client, type Job } from "./demo/client.ts";
 import { count, type Example, gateTable, hallucinatedKinds, html, table } from "./demo/report.ts";
 import { drawPictures, judge, type Picture } from "./demo/scenes.ts";
@@ -95,31 +98,30 @@ async function makeTenant(): Promise<Client> {
   return new Client(options.url, key);
 }
 
-async function captionAll(client: Client, label: string, pictures: Picture[], isDrawn = (_index: number) => false) {
+/** @param drawnWith Seed of a picture's caption where it is drawn; undefined where it is the best. */
+async function captionAll(
+  client: Client,
+  label: string,
+  pictures: Picture[],
+  drawnWith: (index: number) => number | undefined = () => undefined,
+) {
   const captions = [];
   for (const [index, picture] of pictures.entries()) {
-    captions.push(await client.caption(picture.jpeg, isDrawn(index) ? 1 : 0));
+    captions.push(await client.caption(picture.jpeg, drawnWith(index)));
     showProgress(label, index + 1, pictures.length);
   }
   return captions;
 }
 
 /** Half of the captions to rate are drawn: thumbs then teach what the best captions never meet. */
-function isDrawn(index: number): boolean {
-  return index % 2 === 1;
+function drawnWith(index: number): number | undefined {
+  return index % 2 === 1 ? (seed * 100_003 + index) % 2 ** 31 : undefined;
 }
 
-/** The same coin for the same seed and thumb, so that a run can be repeated. */
-function isMistaken(index: number): boolean {
-  let state = (seed * 2654435761 + index * 40503 + 12345) >>> 0;
-  for (let round = 0; round < 4; round++) {
-    state ^= state << 13;
-    state >>>= 0;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    state >>>= 0;
-  }
-  return state / 2 ** 32 < Number(options.noise);
+/** Which thumbs are wrong; the same for the same seed, so that a run can be repeated. */
+function mistakes(count: number): boolean[] {
+  const coin = mersenne(seed);
+  return Array.from({ length: count }, () => uniformFloat64(coin) < Number(options.noise));
 }
 
 async function waitForJob(client: Client, job: Job): Promise<Job> {
@@ -151,7 +153,7 @@ async function demonstrate(): Promise<void> {
     );
     const before = await timed("captions_before", () => captionAll(client, "held-out, base version", pictures));
     const served = await timed("captions_to_rate", () =>
-      captionAll(client, "captions to rate", ratedPictures, isDrawn),
+      captionAll(client, "captions to rate", ratedPictures, drawnWith),
     );
     const opinions = await judge(
       rated,
@@ -159,8 +161,9 @@ async function demonstrate(): Promise<void> {
       options.taste,
     );
     await timed("thumbs", async () => {
+      const isMistaken = mistakes(served.length);
       for (const [index, caption] of served.entries()) {
-        const up = opinions[index]!.approved !== isMistaken(index);
+        const up = opinions[index]!.approved !== isMistaken[index];
         await client.rate(caption.id, up ? "up" : "down");
         showProgress("thumbs", index + 1, served.length);
       }

@@ -16,29 +16,33 @@ export const ModelReference = z
 
 const maxBeams = 16;
 const maxTokens = 64;
+const maxSeed = 2 ** 31 - 1;
 
-function optionsOf<T extends z.ZodType<number>>(count: (maximum: number) => T, temperature: T) {
+function optionsOf<T extends z.ZodType<number>>(whole: (least: number, most: number) => T, temperature: T) {
   return {
     model: ModelReference.default("scenes"),
-    n: count(maxBeams).optional().meta({
+    n: whole(1, maxBeams).optional().meta({
       description: "How many candidates to return, best first; at most num_beams. Default 1.",
     }),
-    max_tokens: count(maxTokens).optional().meta({
+    max_tokens: whole(1, maxTokens).optional().meta({
       description: "How long a caption may become. The default is the version's.",
     }),
-    num_beams: count(maxBeams).optional().meta({
+    num_beams: whole(1, maxBeams).optional().meta({
       description: "Width of the beam search; 1 is greedy. The default is the version's.",
     }),
     temperature: temperature.optional().meta({
       description:
         "0, the default, searches for the best caption. Above 0 one is drawn, 1 as often as the version thinks it likely: other wordings are shown, and thumbs teach wishes that the best captions never meet. Not with n or num_beams.",
     }),
+    seed: whole(0, maxSeed).optional().meta({
+      description: "Of a drawn caption: the same seed, image, version and temperature draw the same one.",
+    }),
   };
 }
 
-const jsonOptions = optionsOf((maximum) => z.int().min(1).max(maximum), z.number().min(0).max(2));
+const jsonOptions = optionsOf((least, most) => z.int().min(least).max(most), z.number().min(0).max(2));
 const textOptions = optionsOf(
-  (maximum) => z.coerce.number().int().min(1).max(maximum),
+  (least, most) => z.coerce.number().int().min(least).max(most),
   z.coerce.number().min(0).max(2),
 );
 

@@ -13,6 +13,7 @@ export interface CaptioningOptions {
   max_tokens?: number | undefined;
   num_beams?: number | undefined;
   temperature?: number | undefined;
+  seed?: number | undefined;
 }
 
 /**
@@ -36,6 +37,7 @@ export async function captionImage(
       ...(options.num_beams !== undefined && { numBeams: options.num_beams }),
       ...(options.max_tokens !== undefined && { maxNewTokens: options.max_tokens }),
       ...(options.temperature !== undefined && { temperature: options.temperature }),
+      ...(options.seed !== undefined && { seed: options.seed }),
     },
   );
   const [best] = candidates;
@@ -81,7 +83,13 @@ function requireWideBeam({ n, num_beams }: CaptioningOptions): void {
   });
 }
 
-function requireOneWay({ n, num_beams, temperature = 0 }: CaptioningOptions): void {
+function requireOneWay({ n, num_beams, temperature = 0, seed }: CaptioningOptions): void {
+  if (temperature === 0 && seed !== undefined) {
+    const detail = "A search finds the same caption each time; a seed counts only where one is drawn.";
+    throw new ApiError("INVALID_REQUEST", detail, {
+      errors: [{ pointer: "/seed", code: "conflict", detail, fix: "Give a temperature above 0, or leave out seed." }],
+    });
+  }
   if (temperature === 0 || (n === undefined && num_beams === undefined)) return;
   const detail = "A caption is either drawn, by temperature, or searched for, by n and num_beams.";
   throw new ApiError("INVALID_REQUEST", detail, {

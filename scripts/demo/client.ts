@@ -74,9 +74,10 @@ export class Client {
     }
   }
 
-  /** @param temperature 0 for the best caption, 1 for one drawn from what the version might say. */
-  caption(jpeg: Uint8Array, temperature = 0): Promise<Caption> {
-    return this.call("POST", `/v1/captions?temperature=${temperature}`, jpeg, { "content-type": "image/jpeg" });
+  /** @param drawnWith Seed of a caption drawn from what the version might say; without one, the best. */
+  caption(jpeg: Uint8Array, drawnWith?: number): Promise<Caption> {
+    const query = drawnWith === undefined ? "" : `?temperature=1&seed=${drawnWith}`;
+    return this.call("POST", `/v1/captions${query}`, jpeg, { "content-type": "image/jpeg" });
   }
 
   rate(captionId: string, rating: "up" | "down"): Promise<unknown> {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Decoder } from "../../captioner/beam-search.ts";
-import { sampleCaption, type SamplingOptions } from "../../captioner/sampling.ts";
+import { sampleCaption, seededRandom, type SamplingOptions } from "../../captioner/sampling.ts";
 
 const eos = 1;
 const options = { temperature: 1, maxNewTokens: 8, lengthPenalty: 1, bosTokenId: 0, eosTokenId: eos };
@@ -47,6 +47,18 @@ describe("a drawn caption", () => {
     const [warm] = await shares({ temperature: 0.5 });
     expect(warm).toBeCloseTo(0.36 / (0.36 + 0.09 + 0.01), 2);
     expect(await shares({ temperature: 0.01 })).toEqual([expect.closeTo(1, 6), 0, 0]);
+  });
+
+  test("is the same for the same seed, and neighbouring seeds differ as chance would have it", async () => {
+    const said = async (seed: number) =>
+      (await sampleCaption(decoderOf([0.6, 0.3, 0.1]), { ...options, random: seededRandom(seed) })).tokens[0];
+    const seeds = Array.from({ length: 1000 }, (_, seed) => seed);
+    const drawn = await Promise.all(seeds.map(said));
+    expect(await Promise.all(seeds.map(said))).toEqual(drawn);
+    const often = [2, 3, 4].map((token) => drawn.filter((each) => each === token).length / 1000);
+    expect(often).toEqual([expect.closeTo(0.6, 1), expect.closeTo(0.3, 1), expect.closeTo(0.1, 1)]);
+    const repeated = drawn.filter((token, seed) => token === drawn[seed - 1]).length / 1000;
+    expect(repeated).toBeCloseTo(0.46, 1); // .6² + .3² + .1²
   });
 
   test("carries its log-probability at temperature 1 and its score", async () => {

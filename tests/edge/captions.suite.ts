@@ -69,6 +69,20 @@ describe("captions", () => {
       const problem = await refused("INVALID_REQUEST", "POST", path, { key, body: probe, headers: png });
       expect(problem.errors).toMatchObject([{ pointer: "/temperature", code: "conflict" }]);
     }
+    const again = "/v1/captions?temperature=2&max_tokens=12&seed=";
+    const seeded = await Promise.all(
+      ["7", "7", "8", "9", "10", "11"].map((seed) =>
+        ask<Caption>(201, "POST", again + seed, { key, body: probe, headers: png }),
+      ),
+    );
+    expect(seeded[1]?.caption).toBe(seeded[0]?.caption);
+    expect(new Set(seeded.map(({ caption }) => caption)).size).toBeGreaterThan(1);
+    const searched = await refused("INVALID_REQUEST", "POST", "/v1/captions?seed=7", {
+      key,
+      body: probe,
+      headers: png,
+    });
+    expect(searched.errors).toMatchObject([{ pointer: "/seed", code: "conflict" }]);
     const json = { image: { data: "AAAA" }, temperature: 2.5 };
     const problem = await refused("INVALID_REQUEST", "POST", "/v1/captions", { key, json });
     expect(problem.errors).toMatchObject([{ pointer: "/temperature", code: "too_big" }]);
