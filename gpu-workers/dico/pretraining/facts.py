@@ -25,7 +25,6 @@ from torch.utils.data import DataLoader, IterableDataset
 from dico.captioner import Captioner, pad_captions
 from dico.pretraining.bank import BANK_SEED
 from dico.pretraining.captioner import (
-    REPETITION_WEIGHT,
     cross_entropy,
     kind_tokens,
     repetition_loss,
@@ -42,7 +41,7 @@ from dico.tower import Tower
 # kinds are right, .85 of the counts, .91 of the relations. What a caption may well leave out is
 # worth nothing, or captions would say all that they can.
 WORTH: dict[FactType, tuple[float, float]] = {
-    "kind": (4.0, -0.6),
+    "kind": (4.5, -0.6),
     "count": (0.3, -1.8),
     "colour": (0.0, -1.2),
     "size": (0.0, -1.2),
@@ -51,7 +50,10 @@ WORTH: dict[FactType, tuple[float, float]] = {
     "time": (0.0, -1.2),
     "weather": (0.0, -1.2),
 }
-UNGRAMMATICAL, REPEATED = -8.0, -10.0
+UNGRAMMATICAL, REPEATED = -8.0, -15.0
+# Weight of the penalty on naming a thing again. It is dearer than in cross-entropy alone: what is
+# there but not recognised was called by the name of its neighbour.
+REPETITION_WEIGHT = 6.0
 # Beside cross-entropy, whose unit is a token.
 FACTS_WEIGHT = 0.3
 # Beams among them would be right more often than the others and so gain on them, with whatever
