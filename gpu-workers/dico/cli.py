@@ -30,11 +30,16 @@ def main(arguments: list[str] | None = None) -> int:
         "pretrain", help="make the base version; every step resumes where it stopped"
     )
     pretrain.add_argument(
-        "step", choices=["tower", "bank", "captioner", "facts", "evaluators", "release"]
+        "step", choices=["tower", "bank", "captioner", "facts", "evaluators", "release", "measure"]
     )
     pretrain.add_argument("--folder", type=Path, default=Path(".data/pretraining"))
     pretrain.add_argument("--minutes", type=float, default=17.0, help="budget of the step (17)")
-    pretrain.add_argument("--count", type=int, default=24_000, help="scenes in the bank (24000)")
+    pretrain.add_argument(
+        "--count", type=int, help="scenes in the bank (24000), or to measure on (1000)"
+    )
+    pretrain.add_argument(
+        "--first", type=int, default=0, help="number of the first scene to measure on (0)"
+    )
     pretrain.add_argument("--seed", type=int, default=1)
     pretrain.add_argument(
         "--from", dest="start", type=Path, help="version whose weights to train further"
@@ -71,13 +76,16 @@ def _pretrain(arguments: argparse.Namespace) -> int:
                 arguments.threads,
             )
         case "bank":
-            steps.bank(arguments.folder, arguments.count, arguments.start)
+            steps.bank(arguments.folder, arguments.count or 24_000, arguments.start)
         case "captioner":
             steps.captioner(arguments.folder, arguments.minutes, arguments.seed, arguments.start)
         case "facts":
             steps.facts(arguments.folder, arguments.minutes, arguments.seed, arguments.start)
         case "evaluators":
             steps.evaluators(arguments.folder, arguments.minutes, arguments.seed, arguments.start)
+        case "measure":
+            version = arguments.start or arguments.out
+            steps.measure(version, arguments.count or steps.MEASURED, arguments.first)
         case _:
             signing_key = os.environ.get("DICO_SIGNING_KEY")
             steps.release(arguments.folder, arguments.out, signing_key, arguments.start)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 from dico.base_version import BaseVersion
+from dico.cli import main
 from dico.pretraining.bank import BANK_SEED
 from dico.pretraining.facts import (
     CAPTIONS,
@@ -107,3 +109,18 @@ def test_training_on_facts_starts_from_a_version_and_leaves_what_release_reads(
         not torch.equal(own, other)
         for own, other in zip(trained.parameters(), published.parameters(), strict=True)
     )
+
+
+def test_a_published_version_is_measured_on_other_scenes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = ROOT / "models/scenes-base"
+    options = ["--from", str(version), "--folder", str(tmp_path), "--count", "8"]
+    measured = []
+    for first in ("5000", "6000"):
+        assert main(["pretrain", "measure", *options, "--first", first]) == 0
+        measured.append(json.loads(capsys.readouterr().out))
+    for figures in measured:
+        assert figures["seen styles"]["captions"] == figures["noto"]["captions"] == 8
+        assert figures["fluent"]["captions"] == 2
+    assert measured[0] != measured[1]

@@ -152,6 +152,40 @@ def trained_captioner(folder: Path, frozen: Tower, name: str = "captioner.pt") -
     return trained
 
 
+def figures_by_style(
+    seeing: Tower, captions: Captioner, tokenizer: Tokenizer, count: int, first: int = 0
+) -> dict[str, Any]:
+    """What is right and what is missing on held-out scenes, in each art style.
+
+    Args:
+        seeing: The captioner's tower.
+        captions: The captioner.
+        tokenizer: Its own.
+        count: Scenes in the seen styles together, and as many in the held-out one.
+        first: The number of the first scene.
+    """
+    each = count // len(TRAINING_STYLES)
+    seen = {
+        style: check_captions(seeing, captions, tokenizer, style, range(start, start + each))
+        for style, start in zip(TRAINING_STYLES, range(first, first + count, each), strict=False)
+    }
+    unseen = check_captions(
+        seeing, captions, tokenizer, HELD_OUT_STYLE, range(first, first + count)
+    )
+    every = {"seen styles": [pair for own in seen.values() for pair in own], **seen}
+    return {
+        style: captioner_figures(own) for style, own in (every | {HELD_OUT_STYLE: unseen}).items()
+    }
+
+
+def measure(version: Path, count: int, first: int) -> None:
+    """Prints a published version's figures on other scenes than those of its release."""
+    torch.set_num_threads(1)
+    seeing, captions = published_models(version)
+    tokenizer = Tokenizer.load(version / "tokenizer.json")
+    print(json.dumps(figures_by_style(seeing, captions, tokenizer, count, first), indent=2))
+
+
 def release(folder: Path, out: Path, signing_seed: str | None, start: Path | None = None) -> None:
     """Measures the model on every art style and writes the base version, signed.
 
@@ -165,19 +199,7 @@ def release(folder: Path, out: Path, signing_seed: str | None, start: Path | Non
     frozen = frozen_tower(folder, start and published_models(start)[0])
     trained = trained_captioner(folder, frozen, "facts.pt")
     tokenizer = Tokenizer.load(folder / "tokenizer.json")
-    each = MEASURED // len(TRAINING_STYLES)
-    seen = {
-        style: check_captions(
-            frozen, trained, tokenizer, style, range(number * each, (number + 1) * each)
-        )
-        for number, style in enumerate(TRAINING_STYLES)
-    }
-    unseen = check_captions(frozen, trained, tokenizer, HELD_OUT_STYLE, range(MEASURED))
-    every = {"seen styles": [pair for own in seen.values() for pair in own], **seen}
-    figures = {
-        style: captioner_figures(own) for style, own in (every | {HELD_OUT_STYLE: unseen}).items()
-    }
-    _write_figures(folder, "captioner", figures)
+    _write_figures(folder, "captioner", figures_by_style(frozen, trained, tokenizer, MEASURED))
     (out / "training").mkdir(parents=True, exist_ok=True)
     evaluator_file = out / EVALUATORS
     trained_here = folder / evaluator_file.name
