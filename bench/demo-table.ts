@@ -1,7 +1,7 @@
 // The README's table: the demonstration for each taste and seed against a running service.
 //
 //   npm start                                  (in another terminal)
-//   node bench/demo-table.ts --tastes there,brief --seeds 3 [--folder .data/demo-table]
+//   npx node bench/demo-table.ts --tastes there,brief --seeds 3 [--folder .data/demo-table]
 //
 // A run whose JSON is in the folder already is not run again.
 import { spawnSync } from "node:child_process";
