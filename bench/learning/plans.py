@@ -6,9 +6,11 @@ from learning.experiments import Experiment
 
 # Far from each other; the best captions of the base please them in 2 to 41 cases of a hundred.
 TASTES = ("there", "medium", "brief", "setting-first")
+# Two that the evaluator alone moves down by much, as it does "there" and "medium".
+FURTHER_TASTES = ("size", "detailed")
 PLANS = (
-    "headline", "drawn", "evaluator", "rounds", "corrections", "adversarial", "baselines", "thumbs",
-    "noise",
+    "headline", "further-tastes", "drawn", "evaluator", "rounds", "corrections", "adversarial",
+    "baselines", "thumbs", "noise",
 )  # fmt: skip
 
 
@@ -19,7 +21,7 @@ def experiments_of(plan: str, tastes: list[str] | None, seeds: int) -> list[Expe
         experiment
         for name in wanted
         for seed in range(1, seeds + 1)
-        for taste in (tastes or TASTES)
+        for taste in (tastes or (FURTHER_TASTES if name == "further-tastes" else TASTES))
         for experiment in _of(name, taste, seed)
     ]
     return list(dict.fromkeys(found))
@@ -29,6 +31,8 @@ def _of(plan: str, taste: str, seed: int) -> list[Experiment]:
     match plan:
         case "headline":
             return [Experiment(taste, seed)]
+        case "further-tastes":
+            return [Experiment(taste, seed), Experiment(taste, seed, recipe="evaluator alone")]
         case "drawn":
             return [Experiment(taste, seed, drawn=share) for share in (0.0, 0.25, 0.5)]
         case "evaluator":

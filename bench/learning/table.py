@@ -6,11 +6,13 @@ import statistics
 from collections import defaultdict
 from typing import Any
 
+from learning.plans import TASTES
+
 Row = dict[str, Any]
 
 
 def print_table(rows: list[Row]) -> None:
-    """One line for each taste, recipe, number of thumbs and noise; then means over tastes."""
+    """One line for each taste, recipe, number of thumbs and noise; then means over `TASTES`."""
     groups: dict[tuple[str, int, float, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row["recipe"], row["thumbs"], row["noise"], row["taste"]].append(row)
@@ -33,7 +35,7 @@ def print_table(rows: list[Row]) -> None:
         )
     print()
     over: dict[tuple[str, int, float], list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in (row for row in rows if row["taste"] in TASTES):
         over[row["recipe"], row["thumbs"], row["noise"]].append(row)
     print("| recipe | thumbs | wrong | tastes | mean gain | lowest |")
     print("|---|---|---|---|---|---|")
