@@ -7,9 +7,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
-import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
-import { mersenne } from "pure-rand/generator/mersenne";
-
+import { seededRandom } from "../captioner/sampling.ts";
 import { Client, type Job } from "./demo/client.ts";
 import { count, type Example, gateTable, hallucinatedKinds, html, table } from "./demo/report.ts";
 import { drawPictures, judge, type Picture } from "./demo/scenes.ts";
@@ -120,8 +118,8 @@ function drawnWith(index: number): number | undefined {
 
 /** Which thumbs are wrong; the same for the same seed, so that a run can be repeated. */
 function mistakes(count: number): boolean[] {
-  const coin = mersenne(seed);
-  return Array.from({ length: count }, () => uniformFloat64(coin) < Number(options.noise));
+  const coin = seededRandom(seed);
+  return Array.from({ length: count }, () => coin() < Number(options.noise));
 }
 
 async function waitForJob(client: Client, job: Job): Promise<Job> {
