@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dico.captioner import Captioner
+from dico.captioner import Captioner, KeyValue
 from dico.prefix_tree import PrefixTree
 
 # Rows of logits held at once: 200 MB in fp32 at the paper's vocabulary.
@@ -33,7 +33,11 @@ class SequenceScores:
 
 
 def score_sequences(
-    captioner: Captioner, encoder_hidden_states: Tensor, captions: list[list[int]]
+    captioner: Captioner,
+    encoder_hidden_states: Tensor,
+    captions: list[list[int]],
+    *,
+    cross: list[KeyValue] | None = None,
 ) -> SequenceScores:
     """Teacher-forced pass over captions, with gradient where the captioner has it.
 
@@ -41,6 +45,7 @@ def score_sequences(
         captioner: Policy or reference.
         encoder_hidden_states: [E, S, d].
         captions: N = E * K token lists without BOS and EOS, the K of an image adjacent.
+        cross: Of these images, from `Captioner.cross_cache`, where it is there already.
     """
     config, device = captioner.config, encoder_hidden_states.device
     per_image = len(captions) // len(encoder_hidden_states)
@@ -48,7 +53,7 @@ def score_sequences(
     tree = PrefixTree.of(groups, bos_id=config.bos_id, pad_id=config.pad_id, device=device)
     states, _ = captioner.decode_states(
         tree.input_ids,
-        captioner.cross_cache(encoder_hidden_states),
+        cross or captioner.cross_cache(encoder_hidden_states),
         positions=tree.positions,
         mask=tree.visible,
     )

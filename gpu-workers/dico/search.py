@@ -70,6 +70,7 @@ def beam_search(
     num_beams: int = 5,
     max_new_tokens: int = 32,
     length_penalty: float = 1.0,
+    cross: list[KeyValue] | None = None,
 ) -> list[list[Candidate]]:
     """The best `num_beams` captions of each image, best first.
 
@@ -79,6 +80,7 @@ def beam_search(
         num_beams: K.
         max_new_tokens: Tokens generated at most, EOS included.
         length_penalty: Exponent of the length that divides a finished caption's score.
+        cross: Of these images, from `Captioner.cross_cache`, where it is there already.
 
     Returns:
         For each image K candidates; unfinished ones only where fewer than K finished.
@@ -86,12 +88,12 @@ def beam_search(
     config = captioner.config
     device = encoder_hidden_states.device
     batch, beams, vocab = encoder_hidden_states.shape[0], num_beams, config.vocab_size
-    cross = captioner.cross_cache(encoder_hidden_states)
+    cross = cross or captioner.cross_cache(encoder_hidden_states)
     past: list[KeyValue] | None = None
-    last = torch.full((batch * beams, 1), config.bos_id, device=device)
+    last = torch.full((batch, 1), config.bos_id, device=device)  # the same for all beams
     tokens = torch.full((batch, beams, max_new_tokens), config.pad_id, device=device)
     sums = torch.full((batch, beams), -torch.inf, device=device)
-    sums[:, 0] = 0.0  # every beam starts as the same empty caption; only one may be expanded
+    sums[:, 0] = 0.0  # of equal beginnings only one may be expanded
     finished = _Finished(
         scores=torch.full((batch, beams), -torch.inf, device=device),
         logps=torch.zeros(batch, beams, device=device),
@@ -103,7 +105,8 @@ def beam_search(
     for length in range(1, max_new_tokens + 1):
         states, past = captioner.decode_states(last, cross, past)
         logps = captioner.logits(states[:, -1]).float().log_softmax(dim=-1)
-        scores = (sums[..., None] + logps.view(-1, beams, vocab)).flatten(1)  # [B, K * V]
+        decoded = len(last) // len(sums)  # rows of an image: 1 at first, then K
+        scores = (sums[..., None] + logps.view(-1, decoded, vocab)).flatten(1)  # [B, K * V]
         top_scores, top = scores.topk(2 * beams, dim=1)
         beam, token = top // vocab, top % vocab  # [B, 2K]
         is_end = token == config.eos_id
@@ -119,8 +122,8 @@ def beam_search(
         sums, beam, token = (x.gather(1, live) for x in (top_scores, beam, token))
         tokens = tokens.gather(1, beam[..., None].expand(-1, -1, max_new_tokens))
         tokens[:, :, length - 1] = token
-        first_row = torch.arange(len(beam), device=device)[:, None] * beams
-        rows = first_row + beam  # [B, K]
+        first_row = torch.arange(len(beam), device=device)[:, None] * decoded
+        rows = first_row + beam % decoded  # [B, K]
         done = finished.scores[:, -1] >= finished_score(sums[:, 0], length, length_penalty)
         if bool(done.any()):
             for place in done.nonzero().flatten().tolist():

@@ -77,8 +77,8 @@ def on_policy_sum(
 ) -> DicoSum:
     """One part of a DiCO batch: decode without gradient, rank, re-score with gradient.
 
-    The encoder runs once for search and scoring. A candidate that was cut off is scored with an
-    EOS at its end, by policy, reference and reward alike.
+    The encoder and cross-attention's keys and values serve search and scoring. A candidate that was
+    cut off is scored with an EOS at its end, by policy, reference and reward alike.
 
     Args:
         policy: Being trained; the candidates are its own beams.
@@ -88,15 +88,17 @@ def on_policy_sum(
         settings: Of the objective and the search.
     """
     hidden = policy.encode(features)
+    cross = policy.cross_cache(hidden)
     candidates = beam_search(
         policy,
-        hidden.detach(),
+        hidden,
         num_beams=settings.num_beams,
         max_new_tokens=settings.max_new_tokens,
+        cross=cross,
     )
     captions = [list(candidate.tokens) for image in candidates for candidate in image]
     shape = (len(features), settings.num_beams)
-    logps = score_sequences(policy, hidden, captions).logps.view(shape)
+    logps = score_sequences(policy, hidden, captions, cross=cross).logps.view(shape)
     with torch.no_grad():
         reference_hidden = reference.encode(features)
         reference_logps = score_sequences(reference, reference_hidden, captions).logps.view(shape)
