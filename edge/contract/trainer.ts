@@ -72,7 +72,7 @@ export const Evaluation = z
     }),
     approval_gain: z.strictObject({ low: z.number(), high: z.number() }).meta({
       description:
-        "Predicted approval after less before: 90 % interval of a paired bootstrap over the held-out images. Below 0 the gain may be chance.",
+        "Predicted approval after less before: 90 % interval of a paired bootstrap over the held-out images. Where it begins at 0 or below, the gain may be chance, and the gate refuses the version.",
     }),
     kl: z.number().meta({
       description: "Nats per caption between the new version and the base on held-out images: how far it has moved.",

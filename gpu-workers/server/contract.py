@@ -353,7 +353,7 @@ class EndsOnFunctionWord(BaseModel):
 
 class ApprovalGain(BaseModel):
     """
-    Predicted approval after less before: 90 % interval of a paired bootstrap over the held-out images. Below 0 the gain may be chance.
+    Predicted approval after less before: 90 % interval of a paired bootstrap over the held-out images. Where it begins at 0 or below, the gain may be chance, and the gate refuses the version.
     """
 
     model_config = ConfigDict(
@@ -433,7 +433,7 @@ class Evaluation(BaseModel):
     """
     approval_gain: ApprovalGain
     """
-    Predicted approval after less before: 90 % interval of a paired bootstrap over the held-out images. Below 0 the gain may be chance.
+    Predicted approval after less before: 90 % interval of a paired bootstrap over the held-out images. Where it begins at 0 or below, the gain may be chance, and the gate refuses the version.
     """
     kl: float
     """

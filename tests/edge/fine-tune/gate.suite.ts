@@ -1,13 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { jobStatuses, jobTransitions, type JobStatus } from "../../../db/value-lists.ts";
-import type { Gate } from "../../../edge/contract/jobs.ts";
 import type { Evaluation } from "../../../edge/contract/trainer.ts";
 import { heldOutImages, shortages } from "../../../edge/fine-tune/data-set.ts";
 import { judge } from "../../../edge/fine-tune/gate.ts";
 import { good } from "./loop.ts";
 
 const change = (before: number, after: number) => ({ before, after });
-const approval = (before: number, after: number) => ({ predicted_approval: change(before, after) });
+const gain = (low: number, high: number) => ({ approval_gain: { low, high } });
 
 describe("the gate", () => {
   const names = [
@@ -35,7 +34,7 @@ describe("the gate", () => {
   /** By check: the last figure that it lets pass, the first that it does not, and its limit for people. */
   const edges: [string, Partial<Evaluation>, Partial<Evaluation>, string][] = [
     ["log_ratio", { log_ratio: -1.5 }, { log_ratio: -1.501 }, "at least -1.5"],
-    ["predicted_approval", approval(0.5, 0.501), approval(0.5, 0.5), "above 0.5"],
+    ["predicted_approval", gain(0.001, 0.4), gain(0, 0.4), "above 0"],
     ["repetition", { repetition: change(0.25, 0.27) }, { repetition: change(0.25, 0.271) }, "at most 0.27"],
     [
       "ends_on_function_word",
@@ -92,12 +91,14 @@ describe("the gate", () => {
     expect(alike).toEqual([]);
   });
 
-  test("a gain that may be chance passes, and its sentence says so", () => {
-    const unsure = judge({ ...good, approval_gain: { low: -0.05, high: 0.4 } });
-    expect(unsure.verdict).toBe("passed");
-    const sentenceOf = ({ checks }: Gate) => checks.find(({ name }) => name === "predicted_approval")?.sentence;
-    expect(sentenceOf(unsure)).toMatch(/chance.*-5\.0 and 40\.0 points/);
-    expect(sentenceOf(judge(good))).not.toMatch(/chance/);
+  test("a gain that may be chance is refused, and another sentence than none at all says so", () => {
+    const sentenceOf = (measured: Partial<Evaluation>) => {
+      const { verdict, checks } = judge({ ...good, ...measured });
+      return `${verdict}: ${checks.find(({ name }) => name === "predicted_approval")?.sentence}`;
+    };
+    expect(sentenceOf({})).toMatch(/^passed: .*60\.0 %.* instead of 30\.0 %.* between 10\.0 and 50\.0 points/);
+    expect(sentenceOf(gain(-0.05, 0.4))).toMatch(/^rejected: .*may be chance.* between -5\.0 and 40\.0 points/);
+    expect(sentenceOf({ predicted_approval: change(0.5, 0.5), ...gain(-0.1, 0.1) })).toMatch(/^rejected: Not even/);
   });
 });
 
