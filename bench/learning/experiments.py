@@ -285,6 +285,8 @@ def row_of(
         "verdict": outcome.verdict,
         "reasons": outcome.reasons,
         "preference_auc": evaluation.get("preference_auc"),
+        "predicted_approval": evaluation.get("predicted_approval"),
+        "approval_gain": evaluation.get("approval_gain"),
         "log_ratio": evaluation.get("log_ratio"),
         "kl": evaluation.get("kl"),
         "end_users": [u for u in evaluation.get("end_users", []) if u["weight"] < 1],

@@ -6,8 +6,9 @@ from learning.experiments import Experiment
 
 # Far from each other; the best captions of the base please them in 2 to 41 cases of a hundred.
 TASTES = ("there", "medium", "brief", "setting-first")
-# Two that the evaluator alone moves down by much, as it does "there" and "medium".
-FURTHER_TASTES = ("size", "detailed")
+# Further ones that the evaluator alone moves down, as it does "there" and "medium"; of the last
+# two, few of the base's candidates please.
+FURTHER_TASTES = ("preface", "place-only", "preface-brief", "size", "detailed")
 PLANS = (
     "headline", "further-tastes", "drawn", "evaluator", "rounds", "corrections", "adversarial",
     "baselines", "thumbs", "noise",
