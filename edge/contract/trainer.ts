@@ -60,7 +60,8 @@ export const Evaluation = z
     predicted_approval: Change.meta({ description: "Share that the preference model expects." }),
     evaluator_score: Change.meta({ description: "Image-text evaluator's mean score." }),
     repetition: Change.meta({
-      description: "Share of captions with a repeated content bigram or a word used over twice.",
+      description:
+        "Share of captions in which a content bigram comes twice, or a content word that stands before none other three times.",
     }),
     mean_length: Change.meta({ description: "Words per caption." }),
     liked_length: z.number().nonnegative().meta({

@@ -166,7 +166,9 @@ def join_thumbs(
 def features_of(base: BaseVersion, candidates: Candidates) -> Tensor:
     """What the preference model sees of each candidate, [K, F]."""
     texts = [base.tokenizer.decode(tokens) for tokens in candidates.tokens]
-    return caption_features(texts, candidates.states, candidates.scores)
+    table = base.captioner.token_embedding.weight.detach().cpu()
+    embeddings = [table[list(tokens)] for tokens in candidates.tokens]
+    return caption_features(texts, embeddings, candidates.states, candidates.scores)
 
 
 def _generator(seed: int, image: RatedImage) -> torch.Generator:

@@ -15,9 +15,9 @@ from torch import Tensor
 from dico.base_version import BaseVersion
 from dico.candidates import CandidateMaker
 from dico.captioner import Captioner
-from dico.material import AT_ONCE, Picture
+from dico.material import AT_ONCE, Picture, features_of
 from dico.parallel import spread
-from dico.preferences import PreferenceModel, caption_features, roc_auc
+from dico.preferences import PreferenceModel, roc_auc
 from dico.scoring import score_sequences
 from dico.search import beam_search, sample
 
@@ -94,11 +94,15 @@ class Captioned:
 
 
 def repeats(caption: str) -> bool:
-    """Whether a content word's bigram comes twice or any content word three times."""
-    words = caption.split()
-    content = Counter(word for word in words if word not in FUNCTION_WORDS)
-    pairs = Counter(pair for pair in pairwise(words) if not FUNCTION_WORDS & set(pair))
-    return any(n > 1 for n in pairs.values()) or any(n > 2 for n in content.values())
+    """Whether a content word's bigram comes twice or any content word three times.
+
+    A word right before another content word, as "small" in "a small dog", may come again.
+    """
+    pairs = list(pairwise([*caption.split(), ""]))
+    content = {word for word, _ in pairs} - FUNCTION_WORDS
+    bigrams = Counter(pair for pair in pairs if content.issuperset(pair))
+    heads = Counter(word for word, after in pairs if word in content and after not in content)
+    return any(n > 1 for n in bigrams.values()) or any(n > 2 for n in heads.values())
 
 
 def caption_both_ways(
@@ -130,12 +134,11 @@ def _captioned(
     after: tuple[int, ...],
 ) -> Captioned:
     scored = maker.score(features.to(base.device), [before, after], top_logp=0.0)
-    texts = [base.tokenizer.decode(tokens) for tokens in (before, after)]
-    seen = caption_features(texts, scored.states, scored.scores)
+    logits = preferences.logits(features_of(base, scored))
     return Captioned(
-        before=texts[0],
-        after=texts[1],
-        predicted=BeforeAfter(*preferences.logits(seen).sigmoid().tolist()),
+        before=base.tokenizer.decode(before),
+        after=base.tokenizer.decode(after),
+        predicted=BeforeAfter(*logits.sigmoid().tolist()),
         reference_logp=BeforeAfter(*scored.reference_logps.tolist()),
         score=BeforeAfter(*scored.scores.tolist()),
     )

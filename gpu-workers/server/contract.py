@@ -305,7 +305,7 @@ class EvaluatorScore(BaseModel):
 
 class Repetition(BaseModel):
     """
-    Share of captions with a repeated content bigram or a word used over twice.
+    Share of captions in which a content bigram comes twice, or a content word that stands before none other three times.
     """
 
     model_config = ConfigDict(
@@ -413,7 +413,7 @@ class Evaluation(BaseModel):
     """
     repetition: Repetition
     """
-    Share of captions with a repeated content bigram or a word used over twice.
+    Share of captions in which a content bigram comes twice, or a content word that stands before none other three times.
     """
     mean_length: MeanLength
     """
