@@ -22,7 +22,7 @@ from scenes.tastes import TASTES, approves
 
 from learning.experiments import ROOT, Experiment, run
 from learning.plans import PLANS, experiments_of
-from learning.table import print_table
+from learning.table import print_tables
 from learning.world import FRESH, World
 
 
@@ -96,7 +96,7 @@ def main() -> None:
     ]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
-    print_table(rows)
+    print_tables(rows)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,22 @@ import statistics
 from collections import defaultdict
 from typing import Any
 
-from learning.plans import TASTES
+from learning.plans import FURTHER_TASTES, TASTES
 
 Row = dict[str, Any]
 
 
-def print_table(rows: list[Row]) -> None:
-    """One line for each taste, recipe, number of thumbs and noise; then means over `TASTES`."""
+def print_tables(rows: list[Row]) -> None:
+    """All rows by taste, means over `TASTES`, and each taste beside what the evaluator teaches."""
+    by_taste(rows)
+    print()
+    over_tastes([row for row in rows if row["taste"] in TASTES])
+    print()
+    beside_the_evaluator(rows)
+
+
+def by_taste(rows: list[Row]) -> None:
+    """One line for each taste, recipe, number of thumbs and noise."""
     groups: dict[tuple[str, int, float, str], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row["recipe"], row["thumbs"], row["noise"], row["taste"]].append(row)
@@ -33,9 +42,12 @@ def print_table(rows: list[Row]) -> None:
             f" | {change(own, 'grammatical')} | {change(own, 'recall')} | {change(own, 'pac_s')}"
             f" | {served} of {len(own)} | {statistics.mean(r['seconds'] for r in own):.0f} |"
         )
-    print()
+
+
+def over_tastes(rows: list[Row]) -> None:
+    """One line for each recipe, number of thumbs and noise."""
     over: dict[tuple[str, int, float], list[Row]] = defaultdict(list)
-    for row in (row for row in rows if row["taste"] in TASTES):
+    for row in rows:
         over[row["recipe"], row["thumbs"], row["noise"]].append(row)
     print("| recipe | thumbs | wrong | tastes | mean gain | lowest |")
     print("|---|---|---|---|---|---|")
@@ -46,6 +58,34 @@ def print_table(rows: list[Row]) -> None:
             f"| {recipe} | {thumbs} | {noise:.0%} | {tastes} | {statistics.mean(gains):+.3f}"
             f" | {min(gains):+.3f} |"
         )
+
+
+def beside_the_evaluator(rows: list[Row]) -> None:
+    """One line for each taste: what the evaluator alone made of the base, before the gate."""
+    alone, thumbs = (
+        {
+            taste: [row for row in rows if row["taste"] == taste and is_default(row, recipe)]
+            for taste in (*TASTES, *FURTHER_TASTES)
+        }
+        for recipe in ("evaluator alone", "dico")
+    )
+    print("| taste | base | evaluator alone | 200 thumbs | gain (least) | all facts right |")
+    print("|---|---|---|---|---|---|")
+    for taste, own in thumbs.items():
+        if not own or not alone[taste]:
+            continue
+        trained = statistics.mean(row["approval_trained"] for row in alone[taste])
+        gains = [row["approval_after"] - row["approval_before"] for row in own]
+        before, after = change(own, "approval").split(" → ")
+        print(
+            f"| {taste} | {before} | {trained:.3f} | {after}"
+            f" | {statistics.mean(gains):+.3f} ({min(gains):+.3f}) | {change(own, 'facts_right')} |"
+        )
+
+
+def is_default(row: Row, recipe: str) -> bool:
+    """Whether nothing but the recipe differs from an experiment's defaults."""
+    return (row["recipe"], row["thumbs"], row["noise"]) == (recipe, 200, 0.1)
 
 
 def change(rows: list[Row], name: str) -> str:
