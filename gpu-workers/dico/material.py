@@ -166,8 +166,10 @@ def join_thumbs(
 def features_of(base: BaseVersion, candidates: Candidates) -> Tensor:
     """What the preference model sees of each candidate, [K, F]."""
     texts = [base.tokenizer.decode(tokens) for tokens in candidates.tokens]
-    table = base.captioner.token_embedding.weight.detach().cpu()
-    embeddings = [table[list(tokens)] for tokens in candidates.tokens]
+    ids = torch.tensor([token for tokens in candidates.tokens for token in tokens])
+    with torch.no_grad():
+        said = base.captioner.token_embedding(ids.to(base.device)).cpu()
+    embeddings = said.split([len(tokens) for tokens in candidates.tokens])
     return caption_features(texts, embeddings, candidates.states, candidates.scores)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -63,7 +64,7 @@ def kinds_of_words(embeddings: Tensor) -> Tensor:
 
 
 def caption_features(
-    texts: list[str], embeddings: list[Tensor], states: Tensor, scores: Tensor
+    texts: list[str], embeddings: Sequence[Tensor], states: Tensor, scores: Tensor
 ) -> Tensor:
     """What the preference model sees of K captions, [K, WORDS_WIDTH + 5 d + 1].
 
