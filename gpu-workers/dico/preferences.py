@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,8 +17,6 @@ HASHED_WIDTH = 1024
 # the better"; words beyond these are not counted.
 LENGTHS = 32
 WORDS_WIDTH = HASHED_WIDTH + LENGTHS
-# Words that count as a caption's beginning.
-BEGINNING = 3
 # Below this spread a hashed word is so rare that standardising would only amplify it.
 SMALLEST_SPREAD = 0.1
 L2_GRID = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -54,29 +51,10 @@ def hashed_words(text: str) -> Tensor:
     return torch.bincount(torch.tensor([*places, *steps]), minlength=WORDS_WIDTH).float()
 
 
-def kinds_of_words(embeddings: Tensor) -> Tensor:
-    """Which kinds of words a caption has, how many, and which it begins with: [T, d] -> [4 d].
-
-    Words that mean alike have embeddings alike, so a thumb on "small" also tells of "tiny".
-    """
-    least, most = embeddings.aminmax(dim=0)
-    return torch.cat([least, most, embeddings.sum(dim=0), embeddings[:BEGINNING].mean(dim=0)])
-
-
-def caption_features(
-    texts: list[str], embeddings: Sequence[Tensor], states: Tensor, scores: Tensor
-) -> Tensor:
-    """What the preference model sees of K captions, [K, WORDS_WIDTH + 5 d + 1].
-
-    Args:
-        texts: The captions.
-        embeddings: The reference's embedding of each token, [T, d] a caption.
-        states: Mean over tokens of the reference's decoder states, [K, d].
-        scores: The evaluator's, [K].
-    """
+def caption_features(texts: list[str], states: Tensor, scores: Tensor) -> Tensor:
+    """What the preference model sees of K captions, [K, WORDS_WIDTH + d + 1]."""
     words = torch.stack([hashed_words(text) for text in texts])
-    kinds = torch.stack([kinds_of_words(each) for each in embeddings])
-    return torch.cat([words, kinds, states, scores[:, None]], dim=1)
+    return torch.cat([words, states, scores[:, None]], dim=1)
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,6 @@ from dico.preferences import (
 )
 
 
-def of_texts(texts: list[str], states: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """Features where no word is like another."""
-    return caption_features(texts, [torch.zeros(1, 4)] * len(texts), states, scores)
-
-
 def made_up_thumbs(wrong: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Captions of random words; those that say "please" get a thumbs-up, some by mistake not."""
     generator = random.Random(5)
@@ -34,7 +29,8 @@ def made_up_thumbs(wrong: float) -> tuple[torch.Tensor, torch.Tensor]:
         generator.shuffle(text)
         texts.append(" ".join(text))
         ups.append(polite != (generator.random() < wrong))
-    return of_texts(texts, torch.randn(200, 4), torch.rand(200)), torch.tensor(ups)
+    states, scores = torch.randn(200, 4), torch.rand(200)
+    return caption_features(texts, states, scores), torch.tensor(ups)
 
 
 @pytest.mark.parametrize(("wrong", "least"), [(0.0, 0.97), (0.1, 0.8)])
@@ -73,7 +69,7 @@ def test_short_enough_is_learnt_and_not_the_shorter_the_better() -> None:
 
     def features_of(lengths: list[int]) -> torch.Tensor:
         texts = [" ".join(generator.choices(words, k=length)) for length in lengths]
-        return of_texts(texts, torch.zeros(len(texts), 4), torch.zeros(len(texts)))
+        return caption_features(texts, torch.zeros(len(texts), 4), torch.zeros(len(texts)))
 
     rated = features_of(lengths)
     ups = torch.tensor([length <= 9 for length in lengths])
@@ -82,36 +78,6 @@ def test_short_enough_is_learnt_and_not_the_shorter_the_better() -> None:
         float(model.logits(features_of([length] * 200)).mean()) for length in (5, 9, 11)
     )
     assert (nine - eleven) / 2 > 1.25 * (five - nine) / 4
-
-
-def test_a_thumb_on_a_word_tells_of_words_like_it() -> None:
-    """Viewers like a size; the words for it differ between what is rated and what is not."""
-    generator = random.Random(7)
-    meaning = torch.Generator().manual_seed(7)
-    words = {f"word{index}": torch.randn(8, generator=meaning) for index in range(30)}
-    size = 4 * torch.randn(8, generator=meaning)
-    sizes = {f"size{index}": size + torch.randn(8, generator=meaning) for index in range(8)}
-    embedding = words | sizes
-
-    def features_of(texts: list[list[str]]) -> torch.Tensor:
-        embeddings = [torch.stack([embedding[word] for word in text]) for text in texts]
-        joined = [" ".join(text) for text in texts]
-        return caption_features(
-            joined, embeddings, torch.zeros(len(texts), 8), torch.zeros(len(texts))
-        )
-
-    def captions(known: list[str]) -> list[list[str]]:
-        """Every other one with a size."""
-        return [
-            generator.sample(list(words), 5 - row % 2) + generator.sample(known, row % 2)
-            for row in range(200)
-        ]
-
-    has_size = torch.arange(200) % 2 == 1
-    rated = features_of(captions([f"size{index}" for index in range(4)]))
-    model = fit_preferences(rated, has_size, torch.arange(200), rated)
-    others = features_of(captions([f"size{index}" for index in range(4, 8)]))
-    assert roc_auc(model.logits(others), has_size) > 0.95
 
 
 def test_auc_by_hand() -> None:
