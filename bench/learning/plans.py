@@ -33,7 +33,7 @@ def _of(plan: str, taste: str, seed: int) -> list[Experiment]:
         case "headline":
             return [Experiment(taste, seed)]
         case "further-tastes":
-            return [Experiment(taste, seed), Experiment(taste, seed, recipe="evaluator alone")]
+            return [*_of("headline", taste, seed), *_of("evaluator", taste, seed)]
         case "drawn":
             return [Experiment(taste, seed, drawn=share) for share in (0.0, 0.25, 0.5)]
         case "evaluator":

@@ -6,6 +6,7 @@ import statistics
 from collections import defaultdict
 from typing import Any
 
+from learning.experiments import Experiment
 from learning.plans import FURTHER_TASTES, TASTES
 
 Row = dict[str, Any]
@@ -31,7 +32,7 @@ def by_taste(rows: list[Row]) -> None:
     )
     print("|" + "---|" * 14)
     for (recipe, thumbs, noise, taste), own in sorted(groups.items()):
-        gains = [row["approval_after"] - row["approval_before"] for row in own]
+        gains = gains_of(own)
         spread = statistics.stdev(gains) if len(gains) > 1 else 0.0
         served = sum(row["verdict"] == "passed" for row in own)
         print(
@@ -52,7 +53,7 @@ def over_tastes(rows: list[Row]) -> None:
     print("| recipe | thumbs | wrong | tastes | mean gain | lowest |")
     print("|---|---|---|---|---|---|")
     for (recipe, thumbs, noise), own in sorted(over.items()):
-        gains = [row["approval_after"] - row["approval_before"] for row in own]
+        gains = gains_of(own)
         tastes = len({row["taste"] for row in own})
         print(
             f"| {recipe} | {thumbs} | {noise:.0%} | {tastes} | {statistics.mean(gains):+.3f}"
@@ -62,34 +63,42 @@ def over_tastes(rows: list[Row]) -> None:
 
 def beside_the_evaluator(rows: list[Row]) -> None:
     """One line for each taste: what the evaluator alone made of the base, before the gate."""
-    alone, thumbs = (
-        {
-            taste: [row for row in rows if row["taste"] == taste and is_default(row, recipe)]
-            for taste in (*TASTES, *FURTHER_TASTES)
-        }
-        for recipe in ("evaluator alone", "dico")
+    print(
+        f"| taste | base | evaluator alone | {Experiment.thumbs} thumbs | gain (least)"
+        " | all facts right |"
     )
-    print("| taste | base | evaluator alone | 200 thumbs | gain (least) | all facts right |")
     print("|---|---|---|---|---|---|")
-    for taste, own in thumbs.items():
-        if not own or not alone[taste]:
+    for taste in (*TASTES, *FURTHER_TASTES):
+        alone, thumbs = (
+            [row for row in rows if row["taste"] == taste and is_default(row, recipe)]
+            for recipe in ("evaluator alone", "dico")
+        )
+        if not alone or not thumbs:
             continue
-        trained = statistics.mean(row["approval_trained"] for row in alone[taste])
-        gains = [row["approval_after"] - row["approval_before"] for row in own]
-        before, after = change(own, "approval").split(" → ")
+        gains = gains_of(thumbs)
         print(
-            f"| {taste} | {before} | {trained:.3f} | {after}"
-            f" | {statistics.mean(gains):+.3f} ({min(gains):+.3f}) | {change(own, 'facts_right')} |"
+            f"| {taste} | {mean(thumbs, 'approval_before')} | {mean(alone, 'approval_trained')}"
+            f" | {mean(thumbs, 'approval_after')} | {statistics.mean(gains):+.3f}"
+            f" ({min(gains):+.3f}) | {change(thumbs, 'facts_right')} |"
         )
 
 
 def is_default(row: Row, recipe: str) -> bool:
     """Whether nothing but the recipe differs from an experiment's defaults."""
-    return (row["recipe"], row["thumbs"], row["noise"]) == (recipe, 200, 0.1)
+    defaults = (recipe, Experiment.thumbs, Experiment.noise)
+    return (row["recipe"], row["thumbs"], row["noise"]) == defaults
+
+
+def gains_of(rows: list[Row]) -> list[float]:
+    """By how much approval rose in each row, by what serves after the gate."""
+    return [row["approval_after"] - row["approval_before"] for row in rows]
+
+
+def mean(rows: list[Row], name: str) -> str:
+    """Of one figure, for a cell."""
+    return f"{statistics.mean(row[name] for row in rows):.3f}"
 
 
 def change(rows: list[Row], name: str) -> str:
     """Means before and after."""
-    before = statistics.mean(row[f"{name}_before"] for row in rows)
-    after = statistics.mean(row[f"{name}_after"] for row in rows)
-    return f"{before:.3f} → {after:.3f}"
+    return f"{mean(rows, f'{name}_before')} → {mean(rows, f'{name}_after')}"
