@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -24,6 +25,10 @@ class Devices:
         else:
             self.device = torch.device("cpu")
         if self.world > 1:
+            # Its functions have the group of the moment they are loaded as a default argument.
+            # The first optimizer loads them: after this line nothing but `dist` holds the group,
+            # and `close` ends gloo's threads, which at the interpreter's end would abort it.
+            importlib.import_module("torch.distributed.nn.functional")
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
 
     @property
@@ -32,7 +37,7 @@ class Devices:
         return self.rank == 0
 
     def close(self) -> None:
-        """Leaves the group."""
+        """Leaves the group; none of its threads is left."""
         if self.world > 1:
             dist.destroy_process_group()
 

@@ -102,28 +102,53 @@ def test_a_batch_in_one_pass_and_in_eight_is_one_batch(training: Training, whole
     assert_same_training(training.run("cut", "--steps", "7", **parts), whole)
 
 
-def test_two_processes_train_what_one_does(training: Training, whole: Path) -> None:
+def two_processes(*arguments: str) -> list[str]:
+    """Runs Python twice, as torchrun would; returns what each printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    parts = {"xe": {"micro_batch": 4}, "dico": {"micro_batch": 2}}
-    arguments = training.arguments("two", "--steps", "7", **parts)
     shared = {
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2",
         "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE),
     }  # fmt: skip
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "dico", *arguments],
+            [sys.executable, *arguments],
             env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for rank in range(2)
     ]
+    printed = []
     for process in processes:
-        _, errors = process.communicate()
+        output, errors = process.communicate()
         assert process.returncode == 0, errors
+        printed.append(output)
+    return printed
+
+
+# The optimizer is what made PyTorch keep the group, and its threads, to the interpreter's end.
+LEAVES_THE_GROUP = """
+import weakref, torch, torch.distributed as dist
+from dico.scale.devices import Devices
+devices = Devices()
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+print(devices.gather(devices.rank), devices.sum_numbers({"n": 1}))
+group = weakref.ref(dist.group.WORLD)
+devices.close()
+print(group())
+"""
+
+
+def test_no_process_keeps_a_group_it_has_left() -> None:
+    assert two_processes("-c", LEAVES_THE_GROUP) == ["[0, 1] {'n': 2.0}\nNone\n"] * 2
+
+
+def test_two_processes_train_what_one_does(training: Training, whole: Path) -> None:
+    parts = {"xe": {"micro_batch": 4}, "dico": {"micro_batch": 2}}
+    two_processes("-m", "dico", *training.arguments("two", "--steps", "7", **parts))
     two = training.folder / "two"
     assert_same_training(two, whole)
     for name in ("validation_cider", "validation_ref_pac_s"):
