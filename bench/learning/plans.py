@@ -33,7 +33,8 @@ def _of(plan: str, taste: str, seed: int) -> list[Experiment]:
         case "headline":
             return [Experiment(taste, seed)]
         case "further-tastes":
-            return [*_of("headline", taste, seed), *_of("evaluator", taste, seed)]
+            headline, evaluator = _of("headline", taste, seed), _of("evaluator", taste, seed)
+            return [*headline, *evaluator, Experiment(taste, seed, rounds=2)]
         case "drawn":
             return [Experiment(taste, seed, drawn=share) for share in (0.0, 0.25, 0.5)]
         case "evaluator":

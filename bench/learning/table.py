@@ -62,12 +62,15 @@ def over_tastes(rows: list[Row]) -> None:
 
 
 def beside_the_evaluator(rows: list[Row]) -> None:
-    """One line for each taste: what the evaluator alone made of the base, before the gate."""
+    """One line for each taste: what the evaluator alone made of the base, before the gate.
+
+    Then what thumbs did, all at once and in two rounds.
+    """
     print(
         f"| taste | base | evaluator alone | {Experiment.thumbs} thumbs | gain (least)"
-        " | all facts right |"
+        " | all facts right | in two rounds |"
     )
-    print("|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|")
     for taste in (*TASTES, *FURTHER_TASTES):
         alone, thumbs = (
             [row for row in rows if row["taste"] == taste and is_default(row, recipe)]
@@ -75,11 +78,13 @@ def beside_the_evaluator(rows: list[Row]) -> None:
         )
         if not alone or not thumbs:
             continue
+        rounds = [row for row in rows if row["taste"] == taste and is_second_round(row)]
         gains = gains_of(thumbs)
         print(
             f"| {taste} | {mean(thumbs, 'approval_before')} | {mean(alone, 'approval_trained')}"
             f" | {mean(thumbs, 'approval_after')} | {statistics.mean(gains):+.3f}"
-            f" ({min(gains):+.3f}) | {change(thumbs, 'facts_right')} |"
+            f" ({min(gains):+.3f}) | {change(thumbs, 'facts_right')}"
+            f" | {mean(rounds, 'approval_after') if rounds else '-'} |"
         )
 
 
@@ -87,6 +92,11 @@ def is_default(row: Row, recipe: str) -> bool:
     """Whether nothing but the recipe differs from an experiment's defaults."""
     defaults = (recipe, Experiment.thumbs, Experiment.noise)
     return (row["recipe"], row["thumbs"], row["noise"]) == defaults
+
+
+def is_second_round(row: Row) -> bool:
+    """Whether the default number of thumbs came in two rounds."""
+    return (row["round"], row["thumbs"]) == (2, Experiment.thumbs)
 
 
 def gains_of(rows: list[Row]) -> list[float]:

@@ -28,8 +28,8 @@ const learningRate = number(1e-6, 1e-2, "Peak learning rate of AdamW, .000001 to
 const ranking = {
   preference_weight: number(
     0,
-    20,
-    "What the thumbs' preference model counts, per unit of its log-odds (cut at ±4), 0 to 20. `auto`: 4.",
+    50,
+    "What the thumbs' preference model counts, per nat of the log-probability that viewers like the caption (cut at -4), 0 to 50. `auto`: 12.",
   ),
   evaluator_weight: number(
     0,

@@ -166,7 +166,11 @@ def join_thumbs(
 def features_of(base: BaseVersion, candidates: Candidates) -> Tensor:
     """What the preference model sees of each candidate, [K, F]."""
     texts = [base.tokenizer.decode(tokens) for tokens in candidates.tokens]
-    return caption_features(texts, candidates.states, candidates.scores)
+    ids = torch.tensor([token for tokens in candidates.tokens for token in tokens])
+    with torch.no_grad():
+        said = base.captioner.token_embedding(ids.to(base.device)).cpu()
+    embeddings = said.split([len(tokens) for tokens in candidates.tokens])
+    return caption_features(texts, embeddings, candidates.states, candidates.scores)
 
 
 def _generator(seed: int, image: RatedImage) -> torch.Generator:

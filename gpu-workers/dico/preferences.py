@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,12 +18,16 @@ HASHED_WIDTH = 1024
 # the better"; words beyond these are not counted.
 LENGTHS = 32
 WORDS_WIDTH = HASHED_WIDTH + LENGTHS
+# How much sooner the regularisation lets length explain a thumb than any one other feature.
+LENGTH_WEIGHT = 2.0
+# Words that count as a caption's beginning.
+BEGINNING = 3
 # Below this spread a hashed word is so rare that standardising would only amplify it.
 SMALLEST_SPREAD = 0.1
 L2_GRID = (0.003, 0.01, 0.03, 0.1, 0.3)
 
 EVALUATOR_UNIT = 0.05
-PREFERENCE_LIMIT = 4.0
+LEAST_PREFERENCE = -4.0
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,13 @@ class RewardWeights:
     """How much each judge counts when candidates are ranked.
 
     Attributes:
-        preference: Per unit of the preference model's log-odds, cut at +-4.
+        preference: Per nat of the log-probability of a thumbs-up, which is cut at -4.
         evaluator: Per .05 of PAC-S.
         unlikely: Taken off per nat below the reference's own best.
         correction_bonus: How far above the best candidate a person's correction stands.
     """
 
-    preference: float = 4.0
+    preference: float = 12.0
     evaluator: float = 1.0
     unlikely: float = 0.5
     correction_bonus: float = 2.0
@@ -51,10 +56,33 @@ def hashed_words(text: str) -> Tensor:
     return torch.bincount(torch.tensor([*places, *steps]), minlength=WORDS_WIDTH).float()
 
 
-def caption_features(texts: list[str], states: Tensor, scores: Tensor) -> Tensor:
-    """What the preference model sees of K captions, [K, WORDS_WIDTH + d + 1]."""
+def kinds_of_words(embeddings: Tensor) -> Tensor:
+    """Which kinds of words a caption has anywhere, and which it begins with: [T, d] -> [3 d].
+
+    Words that mean alike have embeddings alike, so a thumb on "small" also tells of "tiny".
+    """
+    least, most = embeddings.aminmax(dim=0)
+    # Each further word widens all extremes. Normalised, they say what stands out and not how long
+    # the caption is; else the shorter one would look the better, down to no caption at all.
+    anywhere = torch.cat([most, -least])
+    anywhere = F.layer_norm(anywhere, anywhere.shape)
+    return torch.cat([anywhere, embeddings[:BEGINNING].mean(dim=0)])
+
+
+def caption_features(
+    texts: list[str], embeddings: Sequence[Tensor], states: Tensor, scores: Tensor
+) -> Tensor:
+    """What the preference model sees of K captions, [K, WORDS_WIDTH + 4 d + 1].
+
+    Args:
+        texts: The captions.
+        embeddings: The reference's embedding of each token, [T, d] a caption, T at least 1.
+        states: Mean over tokens of the reference's decoder states, [K, d].
+        scores: The evaluator's, [K].
+    """
     words = torch.stack([hashed_words(text) for text in texts])
-    return torch.cat([words, states, scores[:, None]], dim=1)
+    kinds = torch.stack([kinds_of_words(each) for each in embeddings])
+    return torch.cat([words, kinds, states, scores[:, None]], dim=1)
 
 
 @dataclass(frozen=True)
@@ -63,7 +91,7 @@ class PreferenceModel:
 
     Attributes:
         mean: Of the features, [F].
-        spread: Their standard deviation, floored, [F].
+        spread: Their standard deviation, floored, over how much each feature counts, [F].
         weight: [F].
         bias: Scalar.
         auc: Area under the ROC curve in cross-validation by image; .5 says nothing was learnt.
@@ -104,6 +132,7 @@ def fit_preferences(
     if bool(is_up.all()) or not bool(is_up.any()):
         raise ValueError("expected thumbs up and down, got only one of them")
     mean, spread = unlabelled.mean(dim=0), unlabelled.std(dim=0).clamp(min=SMALLEST_SPREAD)
+    spread[HASHED_WIDTH:WORDS_WIDTH] /= LENGTH_WEIGHT
     x, y, fold = (features - mean) / spread, is_up.float(), image % 5
     weight = torch.ones(len(y)) if weight is None else weight
     best: tuple[float, float] | None = None
@@ -157,10 +186,13 @@ def rewards(
 
     A person's correction always wins: it gets the highest reward and a bonus.
     """
+    # A log-probability, as what is surely liked already need not be liked more: by the log-odds
+    # the best caption for viewers who want at most nine words had four, and told of nothing.
+    preference = F.logsigmoid(preference_logits).clamp(min=LEAST_PREFERENCE)
     unlikely = (candidates.top_logp - candidates.reference_logps).clamp(min=0)
     reward = (
         weights.evaluator * candidates.scores / EVALUATOR_UNIT
-        + weights.preference * preference_logits.clamp(-PREFERENCE_LIMIT, PREFERENCE_LIMIT)
+        + weights.preference * preference
         - weights.unlikely * unlikely
     )
     is_correction = torch.tensor([tokens in corrections for tokens in candidates.tokens])

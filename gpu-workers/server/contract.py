@@ -63,7 +63,7 @@ class DicoHyperparameters(BaseModel):
     """
     preference_weight: float | Literal["auto"] | None = None
     """
-    What the thumbs' preference model counts, per unit of its log-odds (cut at ±4), 0 to 20. `auto`: 4.
+    What the thumbs' preference model counts, per nat of the log-probability that viewers like the caption (cut at -4), 0 to 50. `auto`: 12.
     """
     evaluator_weight: float | Literal["auto"] | None = None
     """
@@ -169,7 +169,7 @@ class DpoHyperparameters(BaseModel):
     """
     preference_weight: float | Literal["auto"] | None = None
     """
-    What the thumbs' preference model counts, per unit of its log-odds (cut at ±4), 0 to 20. `auto`: 4.
+    What the thumbs' preference model counts, per nat of the log-probability that viewers like the caption (cut at -4), 0 to 50. `auto`: 12.
     """
     evaluator_weight: float | Literal["auto"] | None = None
     """
