@@ -120,7 +120,7 @@ def fit_preferences(
     """Fits the preference model; the regularisation is chosen by 5-fold cross-validation.
 
     Args:
-        features: Rated captions, [N, F].
+        features: Rated captions, [N, F], from `caption_features`.
         is_up: Their thumbs, [N] bool; both values occur.
         image: Index of each one's image, [N]; an image's thumbs stay in one fold.
         unlabelled: Candidates that set the scale of each feature, [M, F].
