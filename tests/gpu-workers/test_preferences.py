@@ -19,11 +19,6 @@ from dico.preferences import (
 )
 
 
-def of_texts(texts: list[str], states: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """Features where no word is like another."""
-    return caption_features(texts, [torch.zeros(1, 4)] * len(texts), states, scores)
-
-
 def made_up_thumbs(wrong: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Captions of random words; those that say "please" get a thumbs-up, some by mistake not."""
     generator = random.Random(5)
@@ -35,7 +30,9 @@ def made_up_thumbs(wrong: float) -> tuple[torch.Tensor, torch.Tensor]:
         generator.shuffle(text)
         texts.append(" ".join(text))
         ups.append(polite != (generator.random() < wrong))
-    return of_texts(texts, torch.randn(200, 4), torch.rand(200)), torch.tensor(ups)
+    alike = [torch.zeros(1, 4)] * 200
+    features = caption_features(texts, alike, torch.randn(200, 4), torch.rand(200))
+    return features, torch.tensor(ups)
 
 
 @pytest.mark.parametrize(("wrong", "least"), [(0.0, 0.97), (0.1, 0.8)])
